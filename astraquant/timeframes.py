@@ -1,0 +1,129 @@
+"""Timeframes in Binance's spelling: the only place that knows units of time.
+
+Times are int64 milliseconds since the UTC epoch. Bins are half-open, [start, next start), and
+begin at the epoch; weeks begin on Monday, months on the 1st.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .errors import DataError, unknown
+
+SECOND = 1_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+WEEK = 7 * DAY
+YEAR = 365 * DAY  # the contract annualises with 365 days
+
+# A month has no fixed length; a twelfth of the contract's year stands for it in annual figures.
+DURATIONS: dict[str, int] = {
+    "1s": SECOND,
+    **{f"{n}m": n * MINUTE for n in (1, 3, 5, 15, 30)},
+    **{f"{n}h": n * HOUR for n in (1, 2, 4, 6, 8, 12)},
+    "1d": DAY,
+    "3d": 3 * DAY,
+    "1w": WEEK,
+    "1M": YEAR // 12,
+}
+TIMEFRAMES = tuple(DURATIONS)
+_FIRST_MONDAY = 4 * DAY  # the epoch was a Thursday
+
+
+def check_timeframe(timeframe: object) -> str:
+    """Return ``timeframe`` if it is one of Binance's intervals, else raise `DataError`."""
+    if not isinstance(timeframe, str) or timeframe not in DURATIONS:
+        raise DataError(unknown("timeframe", timeframe, TIMEFRAMES))
+    return timeframe
+
+
+def duration(timeframe: str) -> int:
+    """Length of one bar in milliseconds (for "1M": a twelfth of 365 days)."""
+    return DURATIONS[check_timeframe(timeframe)]
+
+
+def bars_per_year(timeframe: str) -> float:
+    """365 days over the timeframe: the factor by which figures are annualised."""
+    return YEAR / duration(timeframe)
+
+
+def bin_starts(times: np.ndarray[Any, np.dtype[np.int64]], timeframe: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Open time of the bin that holds each of ``times`` (int64 ms, any shape)."""
+    length = duration(timeframe)
+    if timeframe == "1M":
+        months = times.astype("datetime64[ms]").astype("datetime64[M]")
+        return months.astype("datetime64[ms]").astype(np.int64)
+    offset = _FIRST_MONDAY if timeframe == "1w" else 0
+    return (times - offset) // length * length + offset
+
+
+def next_start(start: int, timeframe: str) -> int:
+    """Open time of the bin after the one that opens at ``start`` (ms)."""
+    if check_timeframe(timeframe) == "1M":
+        month = np.int64(start).astype("datetime64[ms]").astype("datetime64[M]") + 1
+        return int(month.astype("datetime64[ms]").astype(np.int64))
+    return start + duration(timeframe)
+
+
+def is_multiple(target: str, source: str) -> bool:
+    """Whether bins of ``target`` are made of whole bins of ``source``."""
+    if target == source:
+        return True
+    if source == "1M":
+        return False
+    if target == "1M":  # months are made of whole days, never of 3-day bars or weeks
+        return duration(source) <= DAY
+    if source == "3d" and target == "1w":
+        return False
+    return duration(target) > duration(source) and duration(target) % duration(source) == 0
+
+
+def infer_timeframe(times: np.ndarray[Any, np.dtype[np.int64]]) -> str:
+    """The timeframe of a table: its smallest spacing (``times``: increasing int64 ms, at least 2)."""
+    if len(times) < 2:
+        raise DataError(
+            f"the timeframe can't be told from {len(times)} candle(s); expected at least 2. "
+            'Say it: timeframe="1m".'
+        )
+    spacing = int(np.diff(times).min())
+    for name, length in DURATIONS.items():
+        if spacing == length and name != "1M":
+            return name
+    if 28 * DAY <= spacing <= 31 * DAY and bool(np.all(bin_starts(times, "1M") == times)):
+        return "1M"
+    raise DataError(
+        f"the smallest spacing of the candles is {pd.Timedelta(spacing, 'ms')}, which is none of "
+        f"Binance's intervals ({', '.join(TIMEFRAMES)}). Resample them, or load one of these."
+    )
+
+
+def to_ms(index: pd.DatetimeIndex) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """A UTC (or naive, taken as UTC) index as int64 milliseconds, whatever its own unit."""
+    if index.tz is not None:
+        index = index.tz_convert("UTC").tz_localize(None)
+    return index.to_numpy().astype("datetime64[ms]").astype(np.int64)
+
+
+def from_ms(times: np.ndarray[Any, np.dtype[np.int64]]) -> pd.DatetimeIndex:
+    """Int64 milliseconds as the candle table's index: named ``time``, UTC."""
+    return pd.DatetimeIndex(times.astype("datetime64[ms]"), name="time").tz_localize("UTC")
+
+
+def parse_time(value: object, what: str = "time") -> pd.Timestamp:
+    """A moment in UTC from text, datetime, Timestamp or integer milliseconds; naive means UTC."""
+    try:
+        if isinstance(value, bool) or value is None:
+            raise ValueError
+        if isinstance(value, int | np.integer):
+            stamp = pd.Timestamp(int(value), unit="ms")
+        else:
+            stamp = pd.Timestamp(value)  # type: ignore[arg-type]
+        if stamp is pd.NaT:
+            raise ValueError
+    except (ValueError, TypeError) as error:
+        raise DataError(f'{what}={value!r} is no moment in time. Expected something like "2023-03-24 12:40" (UTC).') from error
+    return stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
