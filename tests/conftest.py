@@ -1,0 +1,22 @@
+"""What all tests share: where the real market data lies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def market_data() -> Path:
+    """The folder of real candles; without it a test skips with the reason (in CI it fails)."""
+    folder = Path(os.environ.get("ASTRAQUANT_DATA", PROJECT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        reason = f"no real market data at {folder}: set ASTRAQUANT_DATA to a folder that has it"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder.resolve()
