@@ -33,9 +33,8 @@ class StrategyError(AstraQuantError, ValueError):
 def unknown(kind: str, value: object, known: Iterable[object]) -> str:
     """Say that ``value`` is no ``kind``, suggest the nearest name and list the known ones."""
     names = [str(name) for name in known]
-    near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
-    if not near:  # the same letters in another case are the nearest of all
-        near = [name for name in names if name.lower() == str(value).lower()]
+    same = [name for name in names if name.lower() == str(value).lower()]  # nearest of all
+    near = same or difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     listed = ", ".join(names) if names else "none"
     return f"unknown {kind} {value!r}.{hint} Known: {listed}."

@@ -6,12 +6,16 @@ begin at the epoch; weeks begin on Monday, months on the 1st.
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .errors import DataError, unknown
+
+Times = np.ndarray[Any, np.dtype[np.int64]]  # milliseconds since the UTC epoch
 
 SECOND = 1_000
 MINUTE = 60 * SECOND
@@ -32,6 +36,8 @@ DURATIONS: dict[str, int] = {
 }
 TIMEFRAMES = tuple(DURATIONS)
 _FIRST_MONDAY = 4 * DAY  # the epoch was a Thursday
+_EARLIEST_INTEGER = 10**11  # 1973 in milliseconds; below it somebody meant seconds or a year
+_ISO_START = re.compile(r"\d{4}(-\d\d.*)?")  # text without its year would be completed with today
 
 
 def check_timeframe(timeframe: object) -> str:
@@ -51,12 +57,13 @@ def bars_per_year(timeframe: str) -> float:
     return YEAR / duration(timeframe)
 
 
-def bin_starts(times: np.ndarray[Any, np.dtype[np.int64]], timeframe: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+def bin_starts(times: Times, timeframe: str) -> Times:
     """Open time of the bin that holds each of ``times`` (int64 ms, any shape)."""
     length = duration(timeframe)
     if timeframe == "1M":
         months = times.astype("datetime64[ms]").astype("datetime64[M]")
-        return months.astype("datetime64[ms]").astype(np.int64)
+        starts: Times = months.astype("datetime64[ms]").astype(np.int64)
+        return starts
     offset = _FIRST_MONDAY if timeframe == "1w" else 0
     return (times - offset) // length * length + offset
 
@@ -82,8 +89,8 @@ def is_multiple(target: str, source: str) -> bool:
     return duration(target) > duration(source) and duration(target) % duration(source) == 0
 
 
-def infer_timeframe(times: np.ndarray[Any, np.dtype[np.int64]]) -> str:
-    """The timeframe of a table: its smallest spacing (``times``: increasing int64 ms, at least 2)."""
+def infer_timeframe(times: Times) -> str:
+    """The timeframe of a table: its smallest spacing (``times``: increasing, at least 2)."""
     if len(times) < 2:
         raise DataError(
             f"the timeframe can't be told from {len(times)} candle(s); expected at least 2. "
@@ -101,29 +108,39 @@ def infer_timeframe(times: np.ndarray[Any, np.dtype[np.int64]]) -> str:
     )
 
 
-def to_ms(index: pd.DatetimeIndex) -> np.ndarray[Any, np.dtype[np.int64]]:
+def to_ms(index: pd.DatetimeIndex) -> Times:
     """A UTC (or naive, taken as UTC) index as int64 milliseconds, whatever its own unit."""
     if index.tz is not None:
         index = index.tz_convert("UTC").tz_localize(None)
-    return index.to_numpy().astype("datetime64[ms]").astype(np.int64)
+    times: Times = index.to_numpy().astype("datetime64[ms]").astype(np.int64)
+    return times
 
 
-def from_ms(times: np.ndarray[Any, np.dtype[np.int64]]) -> pd.DatetimeIndex:
+def from_ms(times: Times) -> pd.DatetimeIndex:
     """Int64 milliseconds as the candle table's index: named ``time``, UTC."""
     return pd.DatetimeIndex(times.astype("datetime64[ms]"), name="time").tz_localize("UTC")
 
 
 def parse_time(value: object, what: str = "time") -> pd.Timestamp:
-    """A moment in UTC from text, datetime, Timestamp or integer milliseconds; naive means UTC."""
+    """A moment in UTC from ISO text, a date, datetime or Timestamp, or integer milliseconds.
+
+    Naive means UTC. Refused, since they would be guesses: numbers that aren't milliseconds
+    (a year, seconds, a float), text that doesn't begin with the year ("12:40", "03/04/2023").
+    """
     try:
-        if isinstance(value, bool) or value is None:
-            raise ValueError
-        if isinstance(value, int | np.integer):
+        if isinstance(value, int | np.integer) and value >= _EARLIEST_INTEGER:
             stamp = pd.Timestamp(int(value), unit="ms")
+        elif isinstance(value, str) and _ISO_START.fullmatch(value.strip()):
+            stamp = pd.Timestamp(value.strip())
+        elif isinstance(value, dt.date | np.datetime64):  # a datetime and a Timestamp are dates
+            stamp = pd.Timestamp(value)
         else:
-            stamp = pd.Timestamp(value)  # type: ignore[arg-type]
-        if stamp is pd.NaT:
-            raise ValueError
-    except (ValueError, TypeError) as error:
-        raise DataError(f'{what}={value!r} is no moment in time. Expected something like "2023-03-24 12:40" (UTC).') from error
+            raise ValueError("none of the accepted forms")
+        if pd.isna(stamp):
+            raise ValueError("not a time")
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(
+            f'{what}={value!r} is no moment in time. Expected UTC text such as "2023-03-24 12:40", '
+            "a datetime, or whole milliseconds since 1970."
+        ) from error
     return stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
