@@ -109,10 +109,10 @@ def infer_timeframe(times: Times) -> str:
 
 
 def to_ms(index: pd.DatetimeIndex) -> Times:
-    """A UTC (or naive, taken as UTC) index as int64 milliseconds, whatever its own unit."""
+    """A UTC (or naive, taken as UTC) index as int64 milliseconds, whatever its own unit (don't write)."""
     if index.tz is not None:
         index = index.tz_convert("UTC").tz_localize(None)
-    times: Times = index.to_numpy().astype("datetime64[ms]").astype(np.int64)
+    times: Times = index.to_numpy().astype("datetime64[ms]", copy=False).view(np.int64)
     return times
 
 

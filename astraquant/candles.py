@@ -1,0 +1,264 @@
+"""The candle table: its columns, its validation, its gaps and its fingerprint.
+
+A candle table is a DataFrame with the index ``time`` (open times, unique, increasing, UTC) and
+float64 columns ``open high low close volume``; `EXTRA_COLUMNS` may follow. Missing bars are absent
+rows, never filled. There is no NaN.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from .errors import DataError, unknown
+from .timeframes import DURATIONS, Times, from_ms, infer_timeframe, next_start, to_ms
+
+PRICES = ("open", "high", "low", "close")
+COLUMNS = (*PRICES, "volume")
+EXTRA_COLUMNS = ("quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume")
+SUMS = ("volume", *EXTRA_COLUMNS)  # what adds up when bars are joined
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+_UNITS_PER_MS = {"us": 10**3, "ns": 10**6}
+
+
+class Candle(NamedTuple):
+    """One OHLCV record. ``time``: open time, int ms UTC. An extra that is NaN is not known."""
+
+    time: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    quote_volume: float = math.nan
+    trades: float = math.nan
+    taker_buy_volume: float = math.nan
+    taker_buy_quote_volume: float = math.nan
+
+
+def candle_table(records: Iterable[Candle]) -> pd.DataFrame:
+    """Candles as a table; an extra column is there if every candle knows it."""
+    rows = list(records)
+    columns = list(zip(*rows, strict=True)) or [()] * len(Candle._fields)
+    values = {
+        name: np.array(column, dtype=np.float64)
+        for name, column in zip(Candle._fields[1:], columns[1:], strict=True)
+    }
+    kept = {
+        name: array
+        for name, array in values.items()
+        if name in COLUMNS or (rows and not np.isnan(array).any())
+    }
+    return check_candles(pd.DataFrame(kept, index=from_ms(np.array(columns[0], dtype=np.int64))))
+
+
+def check_candles(candles: pd.DataFrame) -> pd.DataFrame:
+    """Return ``candles`` as a candle table, or raise `DataError` naming the first bad time.
+
+    A table that is already right is returned itself. Otherwise a copy is made in which the index is
+    in UTC and called ``time``, and numbers of another type are float64 (if that is exact). Columns
+    other than the known ones are left alone. Nothing is sorted, filled or dropped.
+    """
+    if not isinstance(candles, pd.DataFrame):
+        raise DataError(
+            f"candles are a {type(candles).__name__}; expected a pandas DataFrame with the index "
+            f"`time` and the columns {', '.join(COLUMNS)}. read_candles(path) makes one."
+        )
+    check_columns(candles)
+    table = _with_index(candles)
+    table = _with_floats(table)
+    _check_values(table)
+    return table
+
+
+def times_of(candles: pd.DataFrame) -> Times:
+    """Open times of a candle table as int64 milliseconds (UTC)."""
+    return to_ms(pd.DatetimeIndex(candles.index))
+
+
+def check_columns(candles: pd.DataFrame) -> None:
+    """Raise `DataError` unless there is exactly one of each of the columns in `COLUMNS`."""
+    have = [str(name) for name in candles.columns]
+    for name in COLUMNS:
+        if name not in have:
+            near = [other for other in have if other.strip().lower() in (name, name[:3], name[0])]
+            cure = f' Rename it: candles.rename(columns={{"{near[0]}": "{name}"}}).' if near else ""
+            raise DataError(f"the candles have no column {name!r}; they have {have}.{cure}")
+    twice = [name for name in (*COLUMNS, *EXTRA_COLUMNS) if have.count(name) > 1]
+    if twice:
+        raise DataError(f"the candles have the column {twice[0]!r} twice; expected it once.")
+
+
+def column(candles: pd.DataFrame, name: str) -> pd.Series[Any]:
+    """One column by name; an unknown name raises `DataError` with the nearest one."""
+    if name not in candles.columns:
+        raise DataError(unknown("column", name, candles.columns))
+    return candles[name]
+
+
+def find_gaps(candles: pd.DataFrame) -> pd.DataFrame:
+    """List the missing bars, one row per hole: ``start``, ``end`` (times, UTC), ``missing`` (int).
+
+    A hole is half-open, [start, end): ``start`` is the open time of its first missing bar, ``end``
+    that of the next bar which is there. The timeframe is the table's smallest spacing. Bars without
+    volume are bars, not gaps; before the first and after the last candle nothing is missing.
+    """
+    times = times_of(check_candles(candles))
+    if len(times) < 2:
+        return _gap_table(times[:0], times[:0], times[:0])
+    timeframe = infer_timeframe(times)
+    if timeframe == "1M":  # months have no fixed length: follow the calendar
+        after = np.array([next_start(int(time), timeframe) for time in times], dtype=np.int64)
+    else:
+        after = times + DURATIONS[timeframe]
+    holes = np.flatnonzero(after[:-1] != times[1:])
+    start, end = after[holes], times[holes + 1]
+    if timeframe == "1M":
+        missing = _months(end) - _months(start)
+    else:  # rounded up: a bar off the grid leaves a part of a bar missing
+        missing = -((start - end) // DURATIONS[timeframe])
+    return _gap_table(start, end, missing)
+
+
+def content_hash(candles: pd.DataFrame) -> str:
+    """SHA-256 (hex) of the times (int64 ms) and of open, high, low, close, volume (float64).
+
+    Little-endian, one array after the other. Extra columns, attrs and the index's unit or zone
+    don't count: the same candles have the same hash on every machine.
+    """
+    table = check_candles(candles)
+    digest = hashlib.sha256(times_of(table).astype("<i8").tobytes())
+    for name in COLUMNS:
+        digest.update(table[name].to_numpy().astype("<f8").tobytes())
+    return digest.hexdigest()
+
+
+def _months(times: Times) -> Times:
+    months: Times = times.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
+    return months
+
+
+def _gap_table(start: Times, end: Times, missing: Times) -> pd.DataFrame:
+    return pd.DataFrame({"start": from_ms(start), "end": from_ms(end), "missing": missing})
+
+
+def _with_index(candles: pd.DataFrame) -> pd.DataFrame:
+    """The table with a right index; only the zone and the name are mended."""
+    index = candles.index
+    if not isinstance(index, pd.DatetimeIndex):
+        raise DataError(
+            f"the candles' index is a {type(index).__name__}; expected times in UTC. "
+            'Say which column holds them: candles.set_index("time").'
+        )
+    if index.tz is None:
+        raise DataError(
+            f"the candles' times have no time zone (first: {index[0] if len(index) else None}). "
+            'If they are UTC: candles.tz_localize("UTC").'
+        )
+    if index.hasnans:
+        row = int(np.argmax(index.isna()))
+        raise DataError(f"row {row} of the candles has no time (NaT). Drop it, or load them again.")
+    _check_order(index)
+    if str(index.tz) == "UTC" and index.name == "time":
+        return candles
+    return candles.set_axis(index.tz_convert("UTC").rename("time"), axis=0)
+
+
+def _check_order(index: pd.DatetimeIndex) -> None:
+    times = index.asi8
+    rising = times[1:] > times[:-1]
+    if not rising.all():
+        row = int(np.argmin(rising)) + 1
+        if times[row] == times[row - 1]:
+            count = int(index.duplicated().sum())
+            raise DataError(
+                f"the time {index[row]} is there twice ({count} such rows in all); expected one "
+                'candle a time. If the later one is right: read_candles(path, repair="last"), or '
+                'candles[~candles.index.duplicated(keep="last")].'
+            )
+        raise DataError(
+            f"the candles are not in order: {index[row]} comes after {index[row - 1]}. "
+            "Sort them: candles.sort_index()."
+        )
+    per_ms = _UNITS_PER_MS.get(index.unit)
+    if per_ms is not None:
+        fractions = times // per_ms * per_ms != times
+        if fractions.any():
+            raise DataError(
+                f"the time {index[int(np.argmax(fractions))]} is no whole millisecond; candles "
+                'open on one. Round them: candles.set_axis(candles.index.floor("ms")).'
+            )
+
+
+def _with_floats(candles: pd.DataFrame) -> pd.DataFrame:
+    """The table with its known columns as float64, cast only where nothing is lost."""
+    dtypes = dict(zip(candles.columns, candles.dtypes, strict=True))
+    cast: dict[str, Floats] = {}
+    for name in (*COLUMNS, *EXTRA_COLUMNS):
+        dtype = dtypes.get(name)
+        if dtype is None or dtype == np.float64:
+            continue
+        number = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
+        if not number or pd.api.types.is_complex_dtype(dtype):
+            raise DataError(
+                f"the column {name!r} holds {dtype}, expected numbers (float64). "
+                f'Convert it: candles.astype({{"{name}": float}}).'
+            )
+        cast[name] = candles[name].to_numpy(dtype=np.float64, na_value=np.nan)
+        if pd.api.types.is_integer_dtype(dtype):
+            _check_exact(candles, name, cast[name])
+    return candles.assign(**cast) if cast else candles
+
+
+def _check_exact(candles: pd.DataFrame, name: str, cast: Floats) -> None:
+    large = np.abs(cast) > 2**53  # beyond it a float64 skips whole numbers
+    if large.any():
+        row = int(np.argmax(large))
+        raise DataError(
+            f"{name} is {candles[name].iloc[row]} at {candles.index[row]}, too large to be exact "
+            "as a float64. Scale the column down first."
+        )
+
+
+def _check_values(table: pd.DataFrame) -> None:
+    # Chains of comparisons are False where a NaN is involved, so that one mask covers all rules.
+    values = {name: table[name].to_numpy() for name in (*COLUMNS, *EXTRA_COLUMNS) if name in table}
+    low, high = values["low"], values["high"]
+    good = (low > 0) & (high < np.inf)
+    for name in ("open", "close"):
+        good &= low <= values[name]
+        good &= values[name] <= high
+    for name in SUMS:
+        if name in values:
+            good &= values[name] >= 0
+            good &= values[name] < np.inf
+    if not good.all():
+        row = int(np.argmin(good))
+        problem = describe_bad({name: float(array[row]) for name, array in values.items()})
+        raise DataError(
+            f"{problem} at {table.index[row]} ({int((~good).sum())} such rows in all). Load these "
+            "candles again, or drop the row and leave the bar missing: candles.drop(time)."
+        )
+
+
+def describe_bad(values: dict[str, float]) -> str:
+    """What is wrong with the values of one candle, or "" if nothing is."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            return f"{name} is {value}, expected a finite number,"
+        if name in PRICES and value <= 0:
+            return f"{name} is {value!r}, expected a price above 0,"
+        if value < 0:
+            return f"{name} is {value!r}, expected 0 or more,"
+    for name in ("open", "close"):
+        if values[name] < values["low"]:
+            return f"low {values['low']!r} is above {name} {values[name]!r}"
+        if values[name] > values["high"]:
+            return f"high {values['high']!r} is below {name} {values[name]!r}"
+    return ""

@@ -1,0 +1,257 @@
+"""Candles into coarser candles: whole tables at once, or one trade or candle at a time.
+
+Bins are half-open and labelled by their open time; they start at the UTC epoch (weeks on Monday,
+months on the 1st). First open, highest high, lowest low, last close, sums of the rest. Sums are
+taken from left to right in both forms, so that the table and the stream agree bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from ._compile import compiled
+from .candles import (
+    COLUMNS,
+    EXTRA_COLUMNS,
+    SUMS,
+    Candle,
+    Floats,
+    check_candles,
+    describe_bad,
+    times_of,
+)
+from .errors import DataError
+from .timeframes import (
+    DURATIONS,
+    TIMEFRAMES,
+    Times,
+    bin_starts,
+    check_timeframe,
+    from_ms,
+    infer_timeframe,
+    is_multiple,
+    next_start,
+)
+
+
+def resample(candles: pd.DataFrame, timeframe: str, partial: bool = False) -> pd.DataFrame:
+    """Join candles into those of a coarser ``timeframe`` (a whole multiple of theirs).
+
+    A bin without any source bar is absent; one with some bars missing is kept, as the exchange's
+    own candles are. The first bin is dropped unless the source starts at its start, the last
+    unless the source reaches its end: ``partial=True`` keeps both. The same timeframe returns the
+    table as it is. The source's timeframe is its smallest spacing.
+
+    Raises `DataError` if the target is finer or no multiple, if a bar lies across the edge of two
+    bins, or if there is a column that nobody said how to join.
+    """
+    table = check_candles(candles)
+    check_timeframe(timeframe)
+    if len(table) == 0:
+        return table
+    times = times_of(table)
+    source = _source_of(times, timeframe)
+    if source == timeframe:
+        return table
+    _check_joinable(table)
+    bins = bin_starts(times, timeframe)
+    first = np.concatenate(([0], np.flatnonzero(bins[1:] != bins[:-1]) + 1))
+    last = np.concatenate((first[1:], [len(bins)])) - 1
+    starts = bins[first]
+    ends = times[last] + DURATIONS[source]  # months are never joined, so a source has a length
+    across = bin_starts(ends - 1, timeframe) != starts
+    if across.any():
+        raise _across(int(times[last[np.argmax(across)]]), source, timeframe)
+
+    whole_first = times[0] == starts[0]
+    whole_last = ends[-1] == next_start(int(starts[-1]), timeframe)
+    kept = slice(int(not (partial or whole_first)), len(starts) - int(not (partial or whole_last)))
+    high, low = _extremes(first, last, _values(table, "high"), _values(table, "low"))
+    joined = {
+        "open": table["open"].to_numpy()[first],
+        "high": high,
+        "low": low,
+        "close": table["close"].to_numpy()[last],
+    }
+    for name in SUMS:
+        if name in table:
+            joined[name] = _sums(first, last, _values(table, name))
+    columns = {name: joined[name][kept] for name in table.columns}
+    result = pd.DataFrame(columns, index=from_ms(starts[kept]), copy=False)
+    result.attrs = dict(table.attrs)
+    return result
+
+
+class CandleBuilder:
+    """Builds candles of ``timeframe`` from a stream: `resample`, one trade or candle at a time.
+
+    ``source`` is the timeframe of the candles to come. With it a candle closes as soon as its last
+    part is there; without it, or from trades, with the first event of a later bin. Either way the
+    closed candles are those of `resample` on the same input, and with ``partial=True`` those and
+    `forming` together are all of them. The first bin is dropped unless an event lies at its very
+    start (``partial=True`` keeps it).
+    """
+
+    def __init__(self, timeframe: str, *, source: str | None = None, partial: bool = False) -> None:
+        self.timeframe = check_timeframe(timeframe)
+        if source is not None:
+            _check_multiple(check_timeframe(source), timeframe)
+        self._source = source
+        self._partial = partial
+        self._earliest: int | None = None  # the next event may not come before this
+        self._forming: Candle | None = None
+        self._whole = partial  # whether the forming candle may be handed out when it closes
+
+    @property
+    def forming(self) -> Candle | None:
+        """The candle that is not closed yet, or None."""
+        return self._forming
+
+    def add_trade(
+        self, time: int, price: float, quantity: float, buyer_is_maker: bool | None = None
+    ) -> list[Candle]:
+        """Take one trade (``time``: int ms UTC) and return the candles it closes (0 or 1).
+
+        Trades of one millisecond come in their own order. ``buyer_is_maker`` as the exchange says
+        it; None leaves the taker volumes unknown (NaN).
+        """
+        taker = math.nan if buyer_is_maker is None else (0.0 if buyer_is_maker else quantity)
+        amount = price * quantity
+        trade = Candle(
+            time, price, price, price, price, quantity, amount, 1.0, taker, taker * price
+        )
+        self._check(trade)
+        closed = self._add(trade)
+        self._earliest = time
+        return closed
+
+    def add_candle(self, candle: Candle) -> list[Candle]:
+        """Take one closed candle of the source and return the candles it closes (0, 1 or 2).
+
+        Two: the bin before, whose end was missing, and its own, if it is the last of that too.
+        """
+        self._check(candle)
+        if self._source is None:
+            closed = self._add(candle)
+            self._earliest = candle.time + 1
+            return closed
+        end = next_start(candle.time, self._source)
+        bin_end = self._end_of_bin(candle.time)
+        if end > bin_end:
+            raise _across(candle.time, self._source, self.timeframe)
+        closed = self._add(candle)
+        self._earliest = end
+        return closed + self._close() if end == bin_end else closed
+
+    def _check(self, candle: Candle) -> None:
+        values = {name: value for name, value in candle._asdict().items() if name in COLUMNS}
+        extras = {name: getattr(candle, name) for name in EXTRA_COLUMNS}
+        known = {name: value for name, value in extras.items() if not math.isnan(value)}
+        problem = describe_bad({**values, **known})
+        if problem:
+            raise DataError(f"{problem} at {candle.time} ms. Leave this event out, or reload it.")
+        if self._earliest is not None and candle.time < self._earliest:
+            raise DataError(
+                f"the event at {candle.time} ms comes too late: {self._earliest} ms or later was "
+                "expected. Sort the events by time and leave out those taken already; after a "
+                "revision start a new CandleBuilder."
+            )
+
+    def _add(self, part: Candle) -> list[Candle]:
+        start = int(bin_starts(np.array([part.time]), self.timeframe)[0])
+        forming = self._forming
+        if forming is not None and forming.time == start:
+            self._forming = _joined(forming, part)
+            return []
+        closed = self._close()
+        if self._earliest is None:
+            self._whole = self._partial or part.time == start
+        # The batch begins its sums at 0.0, which turns a -0.0 into 0.0; so must the stream.
+        sums = {name: 0.0 + getattr(part, name) for name in SUMS}
+        self._forming = part._replace(time=start, **sums)
+        return closed
+
+    def _close(self) -> list[Candle]:
+        closed = [self._forming] if self._forming is not None and self._whole else []
+        self._forming = None
+        self._whole = True  # only the first bin can lack its start
+        return closed
+
+    def _end_of_bin(self, time: int) -> int:
+        start = int(bin_starts(np.array([time]), self.timeframe)[0])
+        return next_start(start, self.timeframe)
+
+
+@compiled
+def _extremes(first: Times, last: Times, high: Floats, low: Floats) -> tuple[Floats, Floats]:
+    """Highest high and lowest low of the rows first[k]..last[k], both included."""
+    highest, lowest = np.empty(len(first)), np.empty(len(first))
+    for k in range(len(first)):
+        top, bottom = high[first[k]], low[first[k]]
+        for row in range(first[k] + 1, last[k] + 1):
+            top = max(top, high[row])
+            bottom = min(bottom, low[row])
+        highest[k], lowest[k] = top, bottom
+    return highest, lowest
+
+
+@compiled
+def _sums(first: Times, last: Times, values: Floats) -> Floats:
+    """Sum of the rows first[k]..last[k], from left to right (numpy would add in pairs)."""
+    totals = np.zeros(len(first))
+    for k in range(len(first)):
+        for row in range(first[k], last[k] + 1):
+            totals[k] += values[row]
+    return totals
+
+
+def _values(table: pd.DataFrame, name: str) -> Floats:
+    values: Floats = np.ascontiguousarray(table[name].to_numpy())
+    return values
+
+
+def _joined(first: Candle, second: Candle) -> Candle:
+    sums = (getattr(first, name) + getattr(second, name) for name in SUMS)
+    high, low = max(first.high, second.high), min(first.low, second.low)
+    return Candle(first.time, first.open, high, low, second.close, *sums)
+
+
+def _source_of(times: Times, timeframe: str) -> str:
+    if len(times) < 2:
+        raise DataError(
+            f"one candle can't be resampled to {timeframe}: its own timeframe is the smallest "
+            "spacing between candles. Give at least 2."
+        )
+    source = infer_timeframe(times)
+    _check_multiple(source, timeframe)
+    return source
+
+
+def _check_multiple(source: str, timeframe: str) -> None:
+    if not is_multiple(timeframe, source):
+        possible = ", ".join(name for name in TIMEFRAMES if is_multiple(name, source))
+        raise DataError(
+            f"{source} candles can't be joined into {timeframe}: expected a whole multiple of "
+            f"{source} ({possible}). For {timeframe}, load finer candles."
+        )
+
+
+def _check_joinable(table: pd.DataFrame) -> None:
+    others = [name for name in table.columns if name not in COLUMNS and name not in EXTRA_COLUMNS]
+    if others:
+        raise DataError(
+            f"nothing is known about how to join the column(s) {others}; known: "
+            f"{', '.join((*COLUMNS, *EXTRA_COLUMNS))}. Leave them out: "
+            f"candles.drop(columns={others}), and compute them from the joined candles."
+        )
+
+
+def _across(time: int, source: str, timeframe: str) -> DataError:
+    moment = from_ms(np.array([time]))[0]
+    return DataError(
+        f"the {source} candle at {moment} lies across two bins of {timeframe}: what it says "
+        f"belongs to both. Drop it, or load candles that start on whole multiples of {source}."
+    )
