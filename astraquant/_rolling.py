@@ -67,8 +67,8 @@ def std(values: Floats, window: int) -> Floats:
     """
     result = np.full(len(values), np.nan)
     for begin, end in _pieces(len(values), window):
-        piece = values[begin:end].copy()
-        none = np.where(np.isfinite(piece), 0.0, np.nan)
+        piece = known(values[begin:end]).copy()
+        none = np.where(np.isnan(piece), np.nan, 0.0)
         squares = fold((piece, none, none), window, _join_spreads)[2]
         result[begin + window - 1 : end] = np.sqrt(squares / window)
     return result
@@ -111,6 +111,12 @@ def fold(single: Parts, window: int, join: Join) -> Parts:
         size *= 2
 
 
+def known(values: Floats) -> Floats:
+    """Give NaN for infinities: nothing can be said of those bars either."""
+    finite = np.isfinite(values)
+    return values if finite.all() else np.where(finite, values, np.nan)
+
+
 def frozen(values: Floats) -> Floats:
     """Give a read-only view: the compiler then sees one type of array, whoever owns the memory."""
     view = values.view()
@@ -138,9 +144,7 @@ def _extreme(values: Floats, window: int, pick: Callable[[Floats, Floats], Float
 
     result = np.full(len(values), np.nan)
     for begin, end in _pieces(len(values), window):
-        piece = values[begin:end]
-        known = np.where(np.isfinite(piece), piece, np.nan)
-        result[begin + window - 1 : end] = fold((known,), window, join)[0]
+        result[begin + window - 1 : end] = fold((known(values[begin:end]),), window, join)[0]
     return result
 
 
