@@ -1,0 +1,182 @@
+"""Candles from files: one file, a folder of archives, or a pattern such as "BTCUSDT-1m-2023-*.zip"."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..candles import check_candles
+from ..errors import DataError, unknown
+from ..timeframes import TIMEFRAMES, from_ms, infer_timeframe
+from .formats import Columns, parse
+
+SUFFIXES = (".parquet", ".csv", ".csv.gz", ".zip", ".json")
+REPAIRS = ("last",)
+# Binance's archives say in their names what they hold: BTCUSDT-1m-2023-03.zip
+_ARCHIVE = re.compile(rf"(.+-(?:{'|'.join(TIMEFRAMES)}|1mo))-\d{{4}}-\d\d(?:-\d\d)?\..+")
+
+
+def read_candles(path: str | os.PathLike[str], *, repair: str | None = None) -> pd.DataFrame:
+    """Read a candle table from a file, from all files of a folder, or from those of a pattern.
+
+    Parquet, CSV, CSV.gz, ZIP (of one CSV) and JSON (Binance's kline rows). Binance's 12 columns with
+    or without a header, or a plain table that names its columns (see `formats.ALIASES`): a time
+    (ISO text, or seconds, ms, us, ns told apart by size; without a zone it is UTC), open, high,
+    low, close, volume. Quote volume, trades and taker volumes are kept, other columns not read.
+
+    A folder means the files with one of these endings directly in it, as one table. Rows are put
+    in the order of time across files, never within one: that is refused, as are times that are
+    there twice. ``repair="last"`` keeps the last of these: in a file the later row, of several
+    files the row of the one that begins later. Both values may be wrong, and the **last row** of a
+    file may be a candle that was still forming when it was written: no file tells.
+
+    ``attrs["source"]`` of the result names the file (for a file that `resample` or `load_candles`
+    made and pandas stored as Parquet, its own origin too). Raises `DataError`.
+    """
+    if repair is not None and repair not in REPAIRS:
+        raise DataError(unknown("repair", repair, REPAIRS))
+    paths = find_files(path)
+    _check_one_series(paths)
+    parts = [
+        (file.name, _ordered(parse(_read(file), file.name), file.name, repair)) for file in paths
+    ]
+    parts.sort(key=lambda part: (int(part[1].times[0]), part[0]))
+    joined = parts[0][1] if len(parts) == 1 else _join(parts, repair)
+    table = pd.DataFrame(joined.values, index=from_ms(joined.times), copy=False)
+    source = (
+        paths[0].name if len(paths) == 1 else f"{len(paths)} files, {parts[0][0]} to {parts[-1][0]}"
+    )
+    table.attrs["source"] = f"{joined.label} (stored in {source})" if joined.label else source
+    try:
+        return check_candles(table)
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from error
+
+
+def find_files(path: str | os.PathLike[str]) -> list[Path]:
+    """The files that ``path`` (a file, a folder or a pattern) stands for, sorted by name."""
+    text = os.path.expanduser(os.fspath(path))
+    place = Path(text)
+    if place.is_file():
+        return [place]
+    if place.is_dir():
+        files = sorted(file for file in place.iterdir() if file.name.lower().endswith(SUFFIXES))
+        if not files:
+            raise DataError(
+                f"the folder {text!r} holds no candles: no file ends in {', '.join(SUFFIXES)}."
+            )
+        return files
+    if glob.has_magic(text):
+        files = sorted(
+            Path(name) for name in glob.glob(text, recursive=True) if os.path.isfile(name)
+        )
+        if not files:
+            raise DataError(f"no file matches the pattern {text!r}.{_nearest_name(place)}")
+        return files
+    raise DataError(f"there is no file {text!r}.{_nearest_name(place)}")
+
+
+def _nearest_name(place: Path) -> str:
+    folder = place.parent
+    if not folder.is_dir():
+        return f" Its folder {str(folder)!r} doesn't exist either."
+    names = sorted(entry.name for entry in folder.iterdir())
+    near = difflib.get_close_matches(place.name, names, n=1, cutoff=0.5)
+    return f" Did you mean {str(folder / near[0])!r}?" if near else ""
+
+
+def _check_one_series(paths: list[Path]) -> None:
+    found = {match[1]: file for file in paths if (match := _ARCHIVE.fullmatch(file.name))}
+    if len(found) > 1:
+        first = min(found)
+        raise DataError(
+            f"these files hold several markets or timeframes ({', '.join(sorted(found))}); expected "
+            f"one. Choose by a pattern: {str(found[first].parent / first)!r} + '-*'."
+        )
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file} can't be read: {error.strerror}.") from error
+
+
+def _ordered(part: Columns, name: str, repair: str | None) -> Columns:
+    """Check the order of one file's rows; with ``repair`` keep the last of a time's rows."""
+    times = part.times
+    falling = times[1:] < times[:-1]
+    if falling.any():
+        row = int(np.argmax(falling)) + 1
+        before, after = from_ms(times[row - 1 : row + 1])
+        raise DataError(
+            f"{name}: the rows are not in order: {after} comes after {before} (row {row}). Sort the "
+            "file by time first."
+        )
+    twice = times[1:] == times[:-1]
+    if not twice.any():
+        return part
+    if repair is None:
+        row = int(np.argmax(twice)) + 1
+        raise DataError(
+            f"{name}: the time {from_ms(times[row : row + 1])[0]} is there twice (row {row}; "
+            f"{int(twice.sum())} such rows in all); expected one candle a time. If the later row is "
+            'the right one: read_candles(path, repair="last").'
+        )
+    return _rows(part, np.append(np.flatnonzero(~twice), len(times) - 1))
+
+
+def _rows(part: Columns, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Columns:
+    values = {name: array[rows] for name, array in part.values.items()}
+    return Columns(part.times[rows], values, part.label)
+
+
+def _join(parts: list[tuple[str, Columns]], repair: str | None) -> Columns:
+    """All files as one, in the order of time; ``parts`` are sorted by their first time."""
+    _check_alike(parts)
+    times = np.concatenate([part.times for _, part in parts])
+    file_of = np.repeat(np.arange(len(parts)), [len(part.times) for _, part in parts])
+    order = np.argsort(times, kind="stable")  # of equal times the later file's comes last
+    sorted_times = times[order]
+    twice = sorted_times[1:] == sorted_times[:-1]
+    if twice.any() and repair is None:
+        row = int(np.argmax(twice))
+        first, second = (parts[file_of[order[row + k]]][0] for k in (0, 1))
+        raise DataError(
+            f"{first} and {second} both have a candle at {from_ms(sorted_times[row : row + 1])[0]} "
+            f"({int(twice.sum())} such times in all). Leave one of them out, or "
+            'read_candles(path, repair="last") keeps that of the file which begins later.'
+        )
+    names = list(parts[0][1].values)
+    values = {name: np.concatenate([part.values[name] for _, part in parts]) for name in names}
+    labels = sorted({part.label for _, part in parts if part.label})
+    whole = Columns(times, values, "; ".join(labels))
+    return _rows(whole, np.append(order[:-1][~twice], order[-1]))
+
+
+def _check_alike(parts: list[tuple[str, Columns]]) -> None:
+    """One table needs the same columns and the same timeframe in all its files."""
+    first_name, first = parts[0]
+    spacing: tuple[str, str] | None = None
+    for name, part in parts:
+        if part.values.keys() != first.values.keys():
+            odd = sorted(part.values.keys() ^ first.values.keys())
+            raise DataError(
+                f"{first_name} and {name} don't have the same columns: only one of them has "
+                f"{', '.join(odd)}. Read them one by one and join what you need."
+            )
+        if len(part.times) < 2:
+            continue
+        found = (name, infer_timeframe(part.times))
+        spacing = spacing or found
+        if found[1] != spacing[1]:
+            raise DataError(
+                f"{spacing[0]} holds {spacing[1]} candles and {name} {found[1]}; expected one "
+                "timeframe. Choose the files by a pattern."
+            )

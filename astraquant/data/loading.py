@@ -1,0 +1,109 @@
+"""`load_candles`: one call for candles, wherever they come from."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+
+import pandas as pd
+
+from ..candles import times_of
+from ..errors import DataError, unknown
+from ..resampling import resample
+from ..timeframes import check_timeframe, infer_timeframe, parse_time
+from .files import SUFFIXES, read_candles
+
+SOURCES = ("sample", "binance")
+_SYMBOL = re.compile(r"[A-Z0-9]{2,20}")
+
+
+def load_candles(
+    symbol: str,
+    timeframe: str = "1m",
+    *,
+    start: object = None,
+    end: object = None,
+    source: str | os.PathLike[str] = "sample",
+) -> pd.DataFrame:
+    """Load the candles of ``symbol`` with start <= time < end (UTC; None: all there are).
+
+    ``source="sample"`` makes a synthetic market on the fly. A path (a file, a folder, a pattern)
+    is read by `read_candles` and resampled if its candles are finer; a file doesn't say whose
+    candles it holds, so there ``symbol`` is only a label. ``attrs`` of the result say the
+    ``symbol`` and the ``source``.
+
+    Raises `DataError` for an unknown symbol, timeframe or source, and if nothing lies in the span.
+    """
+    check_symbol(symbol)
+    check_timeframe(timeframe)
+    first = None if start is None else parse_time(start, "start")
+    stop = None if end is None else parse_time(end, "end")
+    if first is not None and stop is not None and first >= stop:
+        raise DataError(f"start {first} is not before end {stop}: there is nothing between them.")
+    if source == "sample":
+        candles = _load_sample(symbol, timeframe, first, stop)
+    elif source == "binance":
+        raise DataError(
+            'source "binance" is not built in yet. Use source="sample", or give the path of archives '
+            "downloaded from data.binance.vision."
+        )
+    elif _is_path(source):
+        candles = _load_file(source, timeframe, first, stop)
+    else:
+        raise DataError(f"{unknown('source', source, SOURCES)} Or give the path of a file.")
+    candles.attrs["symbol"] = symbol
+    return candles
+
+
+def check_symbol(symbol: object) -> str:
+    """Return ``symbol`` if it is spelled as Binance does (upper case), else raise `DataError`."""
+    if isinstance(symbol, str) and _SYMBOL.fullmatch(symbol):
+        return symbol
+    upper = re.sub(r"[^A-Z0-9]", "", str(symbol).upper())
+    hint = f" Did you mean {upper!r}?" if _SYMBOL.fullmatch(upper) else ""
+    raise DataError(
+        f"{symbol!r} is no symbol: expected 2 to 20 capital letters or digits, like 'BTCUSDT'.{hint}"
+    )
+
+
+def _load_sample(
+    symbol: str, timeframe: str, start: pd.Timestamp | None, end: pd.Timestamp | None
+) -> pd.DataFrame:
+    from .sample import SYMBOLS, sample_candles
+
+    if symbol not in SYMBOLS:
+        raise DataError(f"the sample has an {unknown('symbol', symbol, SYMBOLS)}")
+    candles = sample_candles(symbol, timeframe, start=start, end=end)
+    candles.attrs.setdefault("source", "synthetic sample")
+    return candles
+
+
+def _load_file(
+    path: str | os.PathLike[str],
+    timeframe: str,
+    start: pd.Timestamp | None,
+    end: pd.Timestamp | None,
+) -> pd.DataFrame:
+    candles = read_candles(path)
+    times = times_of(candles)
+    span = f"{candles.index[0]} to {candles.index[-1]}"
+    if len(times) > 1 and infer_timeframe(times) != timeframe:
+        candles = resample(candles, timeframe)
+    first = 0 if start is None else int(candles.index.searchsorted(start))
+    stop = len(candles) if end is None else int(candles.index.searchsorted(end))
+    if first >= stop:
+        raise DataError(
+            f"there are no whole {timeframe} candles between {start or 'the beginning'} and "
+            f"{end or 'the end'} in {os.fspath(path)!r}: it reaches from {span}."
+        )
+    return candles.iloc[first:stop]
+
+
+def _is_path(source: object) -> bool:
+    if isinstance(source, os.PathLike):
+        return True
+    if not isinstance(source, str):
+        return False
+    looks = os.sep in source or "/" in source or glob.has_magic(source)
+    return looks or source.lower().endswith(SUFFIXES) or os.path.exists(source)
