@@ -1,21 +1,56 @@
-"""What makes a plain function of arrays an indicator: its series and its parameters are checked."""
+"""What makes a plain function of arrays an indicator.
+
+Its series and parameters are checked; called with traced series it becomes a node; and whoever runs
+a strategy on plain arrays can watch how long its indicators stay unknown.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import math
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, cast
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import StrategyError
+from .expressions import Call, CannotTrace, Graph, Node, graph_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Floats = npt.NDArray[np.float64]
+
+
+class Warmup:
+    """The first bar at which every indicator called so far is known."""
+
+    def __init__(self) -> None:
+        self.first_known = 0
+
+    def see(self, result: Any) -> None:
+        """Take the leading unknown values of one indicator's line, or lines, into account."""
+        for line in result if isinstance(result, tuple) else (result,):
+            known = ~np.isnan(line)
+            first = int(np.argmax(known)) if known.any() else len(line)
+            self.first_known = max(self.first_known, first)
+
+
+_watching: ContextVar[Warmup | None] = ContextVar("astraquant_warmup", default=None)
+
+
+@contextmanager
+def watch_warmup() -> Iterator[Warmup]:
+    """Watch the indicators called on arrays within the ``with`` block."""
+    warmup = Warmup()
+    token = _watching.set(warmup)
+    try:
+        yield warmup
+    finally:
+        _watching.reset(token)
 
 
 def indicator(
@@ -40,6 +75,10 @@ def indicator(
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            if args and type(args[0]) is Node and not kwargs:  # a sweep traces the same calls often
+                found = args[0].graph.calls.get(_call_key(call, args))
+                if found is not None:
+                    return cast(R, found)
             given: tuple[Any, ...] = args
             if kwargs or len(given) != len(names):
                 bound = signature.bind(*args, **kwargs)
@@ -51,12 +90,62 @@ def indicator(
             ]
             if check is not None:
                 check(*scalars)
+            graph = graph_of(given[:series])
+            if graph is not None:
+                traced = _trace(graph, call, given[:series], tuple(scalars))
+                if not kwargs:
+                    graph.calls[_call_key(call, args)] = traced
+                return cast(R, traced)
             arrays = _arrays(function.__name__, names[:series], given[:series])
-            return plain(*arrays, *scalars)
+            result = plain(*arrays, *scalars)
+            warmup = _watching.get()
+            if warmup is not None:
+                warmup.see(result)
+            return result
 
         return call
 
     return decorate
+
+
+def _call_key(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
+    # Nodes by number (their == makes nodes), scalars with their type: 5 is not 5.0.
+    return (function, *[a.number if type(a) is Node else (a.__class__, a) for a in args])
+
+
+def _trace(
+    graph: Graph, function: Callable[..., Any], series: tuple[Any, ...], scalars: tuple[Any, ...]
+) -> Any:
+    """The call as a node; an indicator of several lines is a tuple of nodes, one for each."""
+    inputs = tuple(_series_node(graph, function.__name__, value) for value in series)
+    lines = _lines_of(function)
+    if lines is None:
+        return graph.node("number", "call", inputs, Call(function, scalars, None))
+    return lines(
+        *(
+            graph.node("number", "call", inputs, Call(function, scalars, i))
+            for i in range(len(lines._fields))
+        )
+    )
+
+
+def _series_node(graph: Graph, name: str, value: object) -> Node:
+    if not isinstance(value, Node):
+        raise CannotTrace(f"{name} mixes traced series and {type(value).__name__}")
+    node = graph.lift(value)
+    if node.kind != "number":
+        raise StrategyError(
+            f"{name} got a condition; expected a series of numbers "
+            "(where(condition, 1.0, 0.0) makes numbers of conditions)"
+        )
+    return node
+
+
+@functools.cache
+def _lines_of(function: Callable[..., Any]) -> Any:
+    """The named tuple that an indicator of several lines returns; None for a single line."""
+    result = get_type_hints(function).get("return")
+    return result if hasattr(result, "_fields") else None
 
 
 def _bars(indicator: str, name: str, value: object) -> int:

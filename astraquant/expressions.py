@@ -1,0 +1,388 @@
+"""What a strategy becomes when it is traced: a small program of shared nodes.
+
+A strategy is called with tracers in place of arrays. Every indicator, comparison and operator then
+makes a `Node`; equal nodes of one `Graph` are one object, so a sweep computes ``sma(close, 5)``
+once for all its trials. `evaluate` runs a node over arrays; a faster engine may run it otherwise.
+
+**Unknown.** A number is unknown where it is NaN. A boolean is a pair (value, known): known only
+where all its inputs are, counting as False where it is not, negation included. `hold` takes unknown
+for False and is itself always known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from ._signals import crossed, held
+from .errors import StrategyError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class CannotTrace(Exception):
+    """The strategy left the traced world; the message says where (it goes into the passport)."""
+
+
+ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": np.add,
+    "-": np.subtract,
+    "*": np.multiply,
+    "/": np.true_divide,
+    "//": np.floor_divide,
+    "%": np.mod,
+    "**": np.power,
+}
+COMPARISON: dict[str, Callable[[Any, Any], Any]] = {
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+    "==": np.equal,
+    "!=": np.not_equal,
+}
+LOGIC: dict[str, Callable[[Any, Any], Any]] = {
+    "&": np.logical_and,
+    "|": np.logical_or,
+    "^": np.logical_xor,
+}
+UNARY: dict[str, Callable[[Any], Any]] = {"neg": np.negative, "abs": np.abs}
+
+
+class Call(NamedTuple):
+    """An indicator as a node's operation: what to call, with which scalars, which line of it.
+
+    ``field`` counts the lines of an indicator that has several (macd, bollinger); else it is None.
+    """
+
+    function: Callable[..., Any]
+    parameters: tuple[Any, ...]
+    field: int | None
+
+
+class Graph:
+    """The nodes of one strategy over one kind of candles; equal expressions are one node."""
+
+    __slots__ = ("calls", "nodes")
+
+    def __init__(self) -> None:
+        self.nodes: dict[tuple[Any, ...], Node] = {}
+        self.calls: dict[tuple[Any, ...], Any] = {}  # indicator calls already traced, as written
+
+    def node(self, kind: str, op: str, args: tuple[Node, ...], value: Any = None) -> Node:
+        """The node ``op(args)``; made only once. ``value``: a constant, column or `Call`."""
+        key: tuple[Any, ...]
+        if value is None:
+            key = (op, *[a.number for a in args])
+        elif op == "call":
+            types = tuple(map(type, value.parameters))  # 5 and 5.0 are equal, yet not the same
+            key = (op, value, types, *[a.number for a in args])
+        else:
+            key = (op, type(value), value)
+        found = self.nodes.get(key)
+        if found is None:
+            found = self.nodes[key] = Node(self, len(self.nodes), kind, op, args, value)
+        return found
+
+    def column(self, name: str) -> Node:
+        """One column of the candle table."""
+        return self.node("number", "column", (), name)
+
+    def constant(self, value: bool | int | float) -> Node:
+        """A Python scalar among nodes."""
+        return self.node("boolean" if isinstance(value, bool) else "number", "constant", (), value)
+
+    def lift(self, value: object) -> Node:
+        """``value`` as a node of this graph; arrays and other objects can't be traced."""
+        if isinstance(value, Node):
+            if value.graph is not self:
+                raise StrategyError(
+                    "a value kept from an earlier call was used again; a strategy must compute "
+                    "everything from the candles it is given"
+                )
+            return value
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, bool | int | float):
+            return self.constant(value)
+        if isinstance(value, str) or value is None:
+            raise StrategyError(
+                f"a series was combined with {value!r}; expected a number or a series"
+            )
+        raise CannotTrace(f"it mixes the candles with {_article(type(value).__name__)}")
+
+
+def _article(name: str) -> str:
+    return f"an {name}" if name[0].lower() in "aeiou" else f"a {name}"
+
+
+class Node:
+    """A traced value: a series of numbers or booleans that is not computed yet.
+
+    Nodes are equal only to themselves (``==`` makes a new node) and hash by identity.
+    """
+
+    __slots__ = ("args", "graph", "kind", "number", "op", "value")
+    __array_ufunc__ = None  # numpy gives way to the operators below; np.log(node) is a TypeError
+    __hash__ = object.__hash__
+
+    def __init__(
+        self, graph: Graph, number: int, kind: str, op: str, args: tuple[Node, ...], value: Any
+    ) -> None:
+        self.graph = graph
+        self.number = number
+        self.kind = kind
+        self.op = op
+        self.args = args
+        self.value = value
+
+    def _arithmetic(self, op: str, other: object, swapped: bool = False) -> Node:
+        right = self.graph.lift(other)
+        if self.kind != "number" or right.kind != "number":
+            raise StrategyError(
+                f"arithmetic ({op}) on a boolean series. Booleans combine with & | ~; to turn one "
+                "into numbers write where(condition, 1, -1)"
+            )
+        return self.graph.node("number", op, (right, self) if swapped else (self, right))
+
+    def _compare(self, op: str, other: object) -> Node:
+        right = self.graph.lift(other)
+        if self.kind != "number" or right.kind != "number":
+            raise StrategyError(
+                f"comparison ({op}) of a boolean series. Booleans combine with & | ~"
+            )
+        return self.graph.node("boolean", op, (self, right))
+
+    def _logic(self, op: str, other: object) -> Node:
+        right = self.graph.lift(other)
+        if self.kind != "boolean" or right.kind != "boolean":
+            raise StrategyError(
+                f"{op} combines conditions, but one side is a series of numbers. Compare it first "
+                "and mind the brackets: (a > b) & (c > d)"
+            )
+        return self.graph.node("boolean", op, (self, right))
+
+    def __add__(self, other: object) -> Node:
+        return self._arithmetic("+", other)
+
+    def __radd__(self, other: object) -> Node:
+        return self._arithmetic("+", other, swapped=True)
+
+    def __sub__(self, other: object) -> Node:
+        return self._arithmetic("-", other)
+
+    def __rsub__(self, other: object) -> Node:
+        return self._arithmetic("-", other, swapped=True)
+
+    def __mul__(self, other: object) -> Node:
+        return self._arithmetic("*", other)
+
+    def __rmul__(self, other: object) -> Node:
+        return self._arithmetic("*", other, swapped=True)
+
+    def __truediv__(self, other: object) -> Node:
+        return self._arithmetic("/", other)
+
+    def __rtruediv__(self, other: object) -> Node:
+        return self._arithmetic("/", other, swapped=True)
+
+    def __floordiv__(self, other: object) -> Node:
+        return self._arithmetic("//", other)
+
+    def __rfloordiv__(self, other: object) -> Node:
+        return self._arithmetic("//", other, swapped=True)
+
+    def __mod__(self, other: object) -> Node:
+        return self._arithmetic("%", other)
+
+    def __rmod__(self, other: object) -> Node:
+        return self._arithmetic("%", other, swapped=True)
+
+    def __pow__(self, other: object) -> Node:
+        return self._arithmetic("**", other)
+
+    def __rpow__(self, other: object) -> Node:
+        return self._arithmetic("**", other, swapped=True)
+
+    def _unary(self, op: str) -> Node:
+        if self.kind != "number":
+            raise StrategyError(f"{op} of a boolean series; its negation is written ~condition")
+        return self.graph.node("number", op, (self,))
+
+    def __neg__(self) -> Node:
+        return self._unary("neg")
+
+    def __pos__(self) -> Node:
+        return self
+
+    def __abs__(self) -> Node:
+        return self._unary("abs")
+
+    def __lt__(self, other: object) -> Node:
+        return self._compare("<", other)
+
+    def __le__(self, other: object) -> Node:
+        return self._compare("<=", other)
+
+    def __gt__(self, other: object) -> Node:
+        return self._compare(">", other)
+
+    def __ge__(self, other: object) -> Node:
+        return self._compare(">=", other)
+
+    def __eq__(self, other: object) -> Node:  # type: ignore[override]
+        return self._compare("==", other)
+
+    def __ne__(self, other: object) -> Node:  # type: ignore[override]
+        return self._compare("!=", other)
+
+    def __and__(self, other: object) -> Node:
+        return self._logic("&", other)
+
+    def __or__(self, other: object) -> Node:
+        return self._logic("|", other)
+
+    def __xor__(self, other: object) -> Node:
+        return self._logic("^", other)
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __invert__(self) -> Node:
+        if self.kind != "boolean":
+            raise StrategyError("~ of a series of numbers; it negates a condition: ~(a > b)")
+        return self.graph.node("boolean", "~", (self,))
+
+    def __bool__(self) -> NoReturn:
+        raise StrategyError(
+            "a whole series has no single truth value, so `if`, `and`, `or`, `not` and chained "
+            "comparisons can't be used on it. Write (a > b) & (c > d), ~a, where(condition, x, y) "
+            "or hold(enter=..., exit=...)"
+        )
+
+    def __array__(self, *args: object, **kwargs: object) -> NoReturn:
+        raise CannotTrace("it hands the candles to numpy")
+
+    def __len__(self) -> NoReturn:
+        raise CannotTrace("it asks for the number of candles")
+
+    def __iter__(self) -> Iterator[Any]:
+        raise CannotTrace("it goes through the candles one by one")
+
+    def __getitem__(self, key: object) -> NoReturn:
+        raise CannotTrace("it picks candles by their place")
+
+    def __float__(self) -> NoReturn:
+        raise CannotTrace("it turns a series into one number")
+
+    def __index__(self) -> NoReturn:
+        raise CannotTrace("it turns a series into one number")
+
+    def __repr__(self) -> str:
+        """The expression as one would write it: ``sma(close, 5) > close``."""
+        if self.op in ("column", "constant"):
+            return str(self.value)
+        if self.op == "call":
+            inside = ", ".join([*map(repr, self.args), *map(repr, self.value.parameters)])
+            name = self.value.function.__name__
+            return f"{name}({inside})" + (
+                "" if self.value.field is None else f"[{self.value.field}]"
+            )
+        if len(self.args) == 2 and not self.op.isidentifier():
+            return f"({self.args[0]!r} {self.op} {self.args[1]!r})"
+        return f"{self.op}({', '.join(map(repr, self.args))})"
+
+
+def graph_of(values: Sequence[object]) -> Graph | None:
+    """The graph of the first node among ``values``; None where all are plain."""
+    return next((value.graph for value in values if isinstance(value, Node)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Boolean:
+    """A computed condition: two bool arrays; ``value`` is False wherever ``known`` is False."""
+
+    value: Array
+    known: Array
+
+
+Value = Array | Boolean
+# What trials share: results of indicator calls over the same columns, by function, scalars, inputs.
+Shared = dict[tuple[Any, ...], Any]
+
+
+def evaluate(root: Node, columns: Mapping[str, Array], shared: Shared | None = None) -> Value:
+    """Compute ``root`` over ``columns`` (equally long 1-D arrays, by the candle table's names).
+
+    Numbers come as float64 arrays (NaN: unknown), conditions as `Boolean`. ``shared`` holds the
+    indicators that other roots of the same graph needed over these columns, and gets the new ones.
+    """
+    shared = {} if shared is None else shared
+    done: dict[int, Value] = {}
+
+    def value_of(node: Node) -> Value:
+        found = done.get(node.number)
+        if found is None:
+            args = [value_of(arg) for arg in node.args]
+            found = _call(node, args, shared) if node.op == "call" else _apply(node, args, columns)
+            done[node.number] = found
+        return found
+
+    with np.errstate(all="ignore"):  # 0/0 is NaN: unknown, not a warning
+        return value_of(root)
+
+
+def _call(node: Node, args: list[Any], shared: Shared) -> Array:
+    """An indicator's line; one of several lines (macd) computes all of them once."""
+    call: Call = node.value
+    inputs = tuple(arg.number for arg in node.args)
+    key = (call.function, call.parameters, tuple(map(type, call.parameters)), inputs)
+    if key not in shared:
+        shared[key] = call.function(*args, *call.parameters)
+    result = shared[key]
+    return np.asarray(result if call.field is None else result[call.field])
+
+
+def _apply(node: Node, args: list[Any], columns: Mapping[str, Array]) -> Value:
+    op = node.op
+    if op == "column":
+        return columns[node.value]
+    if op == "constant":
+        return _constant(node.value, len(columns["close"]))
+    if op in ARITHMETIC:
+        return np.asarray(ARITHMETIC[op](*args), dtype=np.float64)
+    if op in UNARY:
+        return np.asarray(UNARY[op](args[0]), dtype=np.float64)
+    if op in COMPARISON:
+        known = ~(np.isnan(args[0]) | np.isnan(args[1]))
+        return Boolean(COMPARISON[op](*args) & known, known)
+    if op in LOGIC:
+        known = args[0].known & args[1].known
+        return Boolean(LOGIC[op](args[0].value, args[1].value) & known, known)
+    if op == "~":
+        return Boolean(~args[0].value & args[0].known, args[0].known)
+    if op == "hold":
+        return Boolean(held(args[0].value, args[1].value), np.ones(len(args[0].value), np.bool_))
+    if op in ("crossed_above", "crossed_below"):
+        above = op == "crossed_above"
+        return Boolean(*crossed(args[0], args[1], above))
+    if op == "where":
+        return _where(*args)
+    raise AssertionError(f"no rule for {op!r}")
+
+
+def _constant(value: bool | int | float, length: int) -> Value:
+    if isinstance(value, bool):
+        return Boolean(np.full(length, value), np.ones(length, np.bool_))
+    return np.full(length, float(value))
+
+
+def _where(condition: Boolean, yes: Value, no: Value) -> Value:
+    if isinstance(yes, Boolean) and isinstance(no, Boolean):
+        known = condition.known & yes.known & no.known
+        return Boolean(np.where(condition.value, yes.value, no.value) & known, known)
+    assert not isinstance(yes, Boolean) and not isinstance(no, Boolean)  # the node was checked
+    known = condition.known & ~np.isnan(yes) & ~np.isnan(no)
+    return np.where(known, np.where(condition.value, yes, no), np.nan)
