@@ -1,0 +1,19 @@
+"""Strategies: how one is written, and the built-in ones."""
+
+from .builtin import ma_cross
+from .definition import Range, Strategy, strategy
+from .language import crossed_above, crossed_below, hold, where
+from .plugins import find_strategy, load_strategies
+
+__all__ = [
+    "Range",
+    "Strategy",
+    "crossed_above",
+    "crossed_below",
+    "find_strategy",
+    "hold",
+    "load_strategies",
+    "ma_cross",
+    "strategy",
+    "where",
+]

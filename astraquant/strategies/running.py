@@ -1,0 +1,172 @@
+"""From a strategy and candles to what it holds after each close.
+
+The traced program is evaluated where the strategy can be traced; else its function runs on plain
+arrays, and the decision carries the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .. import timeframes
+from .._indicator import watch_warmup
+from ..errors import StrategyError, unknown
+from ..expressions import Boolean, CannotTrace, Graph, Node, Shared, evaluate
+from .definition import COLUMNS, Candles, Strategy
+
+Array = np.ndarray[Any, np.dtype[Any]]
+DIRECTIONS = ("long", "short", "both")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a strategy holds: ``position`` (int8: -1, 0, 1) after the close of each candle.
+
+    ``program`` is the traced root node, or None with the ``reason`` why arrays were used.
+    """
+
+    position: Array
+    program: Node | None
+    reason: str
+
+
+class Tracer:
+    """Traces one strategy, once per combination of parameters, into one shared graph."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        self.strategy = strategy
+        self.graph = Graph()
+        self._candles = Candles(*map(self.graph.column, COLUMNS))
+
+    def trace(self, bound: Mapping[str, Any]) -> Node:
+        """The root node for one combination; `CannotTrace` says why there is none.
+
+        A `StrategyError` (an ``if`` on a series, a bad window) is the author's to mend and passes.
+        """
+        try:
+            result = self.strategy.function(self._candles, **bound)
+        except StrategyError as error:
+            raise StrategyError(f"{describe(self.strategy, bound)}: {error}") from error
+        except CannotTrace:
+            raise
+        except Exception as error:  # whatever a tracer can't do, an array may
+            raise CannotTrace(f"{type(error).__name__}: {error}") from error
+        if not isinstance(result, Node):
+            raise CannotTrace(
+                f"it returns a {type(result).__name__} that is not made from its candles"
+            )
+        return result
+
+
+def describe(strategy: Strategy, bound: Mapping[str, Any]) -> str:
+    """The call as one would write it: ``ma_cross(short=5, long=20)``."""
+    return f"{strategy.name}({', '.join(f'{name}={value!r}' for name, value in bound.items())})"
+
+
+def columns_of(candles: pd.DataFrame) -> dict[str, Array]:
+    """A checked candle table as read-only arrays by column name, ``time`` in int64 UTC ms."""
+    columns = {"time": timeframes.to_ms(pd.DatetimeIndex(candles.index)).view()}
+    for name in COLUMNS[1:]:
+        values = np.ascontiguousarray(candles[name].to_numpy(), dtype=np.float64)
+        columns[name] = values.view()
+    for view in columns.values():
+        view.flags.writeable = False  # a strategy must not change the researcher's table
+    return columns
+
+
+def decide(
+    tracer: Tracer,
+    columns: Mapping[str, Array],
+    bound: Mapping[str, Any],
+    direction: str = "long",
+    shared: Shared | None = None,
+) -> Decision:
+    """What the strategy holds after each close of ``columns`` (see `columns_of`).
+
+    ``bound``: all parameters (`Strategy.bind`). ``shared``: what the trials of a sweep share, all
+    over the same columns and traced by the same tracer. Raises `StrategyError` for an answer that
+    breaks the contract.
+    """
+    if direction not in DIRECTIONS:
+        raise StrategyError(unknown("direction", direction, DIRECTIONS))
+    name = describe(tracer.strategy, bound)
+    try:
+        program = tracer.trace(bound)
+    except CannotTrace as why:
+        answer = _run_on_arrays(tracer.strategy, columns, bound)
+        return Decision(_to_position(name, answer, columns, direction), None, str(why))
+    answer = evaluate(program, columns, shared)
+    return Decision(_to_position(name, answer, columns, direction), program, "")
+
+
+def _run_on_arrays(
+    strategy: Strategy, columns: Mapping[str, Array], bound: Mapping[str, Any]
+) -> Array | Boolean:
+    """The function on numpy arrays: flat until every indicator that it called is known."""
+    name = describe(strategy, bound)
+    with watch_warmup() as warmup:
+        try:
+            answer = strategy.function(Candles(**columns), **bound)
+        except StrategyError as error:
+            raise StrategyError(f"{name}: {error}") from error
+        except Exception as error:
+            raise StrategyError(
+                f"{name} raised {type(error).__name__}: {error}. It was called with plain numpy arrays"
+            ) from error
+    values = np.asarray(answer)
+    expected = (len(columns["close"]),)
+    if values.shape != expected:
+        raise StrategyError(
+            f"{name} returned {_shape(values)} for {expected[0]} candles; expected one value for each"
+        )
+    known = np.arange(len(values)) >= warmup.first_known
+    if values.dtype == np.bool_:
+        return Boolean(values & known, known)
+    if values.dtype.kind not in "iuf":
+        raise StrategyError(
+            f"{name} returned values of type {values.dtype}; expected booleans, or numbers -1, 0, 1"
+        )
+    return np.where(known, values.astype(np.float64), np.nan)
+
+
+def _shape(values: Array) -> str:
+    return f"{len(values)} values" if values.ndim == 1 else f"an array of shape {values.shape}"
+
+
+def _to_position(
+    name: str, answer: Array | Boolean, columns: Mapping[str, Array], direction: str
+) -> Array:
+    if isinstance(answer, Boolean):
+        return _directed(answer, direction)
+    if direction != "long":
+        raise StrategyError(
+            f"{name} returns -1, 0, 1 itself, so direction={direction!r} has no meaning; leave it out"
+        )
+    position = np.nan_to_num(answer, nan=0.0)
+    bad = ~np.isin(position, (-1.0, 0.0, 1.0))
+    if bad.any():
+        first = int(np.argmax(bad))
+        when = pd.Timestamp(int(columns["time"][first]), unit="ms")
+        raise StrategyError(
+            f"{name} asks for a position of {position[first]:g} at {when}; expected -1 (short), "
+            "0 (flat) or 1 (long). For a condition return booleans: a > b"
+        )
+    return position.astype(np.int8)
+
+
+def _directed(answer: Boolean, direction: str) -> Array:
+    """Booleans as positions. ``both``: short where False, once a first True was seen."""
+    held = answer.value.astype(np.int8)
+    if direction == "long":
+        return held
+    if direction == "short":
+        return -held
+    started = np.maximum.accumulate(answer.value) if len(held) else answer.value
+    # Unknown is not the same as False: a position needs every input to be known.
+    short = started & answer.known & ~answer.value
+    return held - short.astype(np.int8)
