@@ -1,0 +1,147 @@
+"""The ledger of one run: positions and prices in, fills, trades and equity out.
+
+The rules are the contract's (README): every purchase spends all equity, quantity =
+equity / (fill x (1 + cost)), long or short alike; a reversal closes and opens at the same fill and
+pays both; equity is marked at every close; an open trade is marked at the last close without a
+cost. A run whose equity is <= 0 at a close or a fill (only a short can do that) ends at zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ._compile import compiled
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+CLOSED, OPEN, RUINED = 0, 1, 2
+
+# One trade. Bars are counted within the run. An open trade exits at the last bar and close, marked
+# without a cost; a ruined one at the bar and price of the ruin. `profit` is money after costs,
+# `result` = profit / (quantity x entry price), `growth` = equity after / equity before.
+TRADE = np.dtype(
+    [
+        ("direction", np.int64),
+        ("entry_bar", np.int64),
+        ("exit_bar", np.int64),
+        ("entry_price", np.float64),
+        ("exit_price", np.float64),
+        ("quantity", np.float64),
+        ("fees", np.float64),
+        ("profit", np.float64),
+        ("result", np.float64),
+        ("growth", np.float64),
+        ("status", np.int64),
+    ]
+)
+
+
+class Ledger(NamedTuple):
+    """What a run did: equity, return and holding (-1, 0, 1) at each close, and its trades.
+
+    ``trades`` is a structured array of dtype `TRADE`, in time order.
+    """
+
+    equity: Array
+    returns: Array
+    held: Array
+    trades: Array
+
+
+def run_ledger(
+    target: Array, price: Array, close: Array, *, cost: float, slippage: float, cash: float
+) -> Ledger:
+    """Trade ``target`` (int8: what to hold from the fill in each bar on) at ``price``.
+
+    All arrays have one value per bar; no NaN. ``cost`` and ``slippage`` are fractions in [0, 1).
+    """
+    changes = np.diff(target, prepend=np.int8(0)) != 0
+    trades = np.zeros(int(np.count_nonzero(changes & (target != 0))), TRADE)
+    equity, returns = np.zeros((2, len(target)))
+    held = np.zeros(len(target), np.int8)
+    made = _run(target, price, close, cost, slippage, cash, equity, returns, held, trades)
+    return Ledger(equity, returns, held, trades[:made])
+
+
+@compiled
+def _worth(side: int, entry: float, mark: float, cost: float, exit_cost: float) -> float:
+    """Equity of a position at ``mark`` as a multiple of the stake, the equity that opened it."""
+    owed = mark * (1.0 + exit_cost) / (entry * (1.0 + cost))
+    if side > 0:
+        return mark * (1.0 - exit_cost) / (entry * (1.0 + cost))
+    # A short keeps its stake and the proceeds (less cost), and owes the quantity at the mark.
+    return 1.0 + (1.0 - cost) / (1.0 + cost) - owed
+
+
+@compiled
+def _close(
+    trade: Any, bar: int, price: float, growth: float, exit_cost: float, status: int
+) -> None:
+    """Write the end of a trade; a loss of more than the stake is a loss of the stake."""
+    if growth <= 0.0:
+        growth, exit_cost, status = 0.0, 0.0, RUINED
+    stake = trade["profit"]  # kept there while the trade is open
+    trade["exit_bar"] = bar
+    trade["exit_price"] = price
+    trade["growth"] = growth
+    trade["profit"] = stake * (growth - 1.0)
+    trade["result"] = trade["result"] * (growth - 1.0)
+    trade["fees"] += trade["quantity"] * price * exit_cost
+    trade["status"] = status
+
+
+@compiled
+def _run(
+    target: Array,
+    price: Array,
+    close: Array,
+    cost: float,
+    slippage: float,
+    cash: float,
+    equity: Array,
+    returns: Array,
+    held: Array,
+    trades: Array,
+) -> int:
+    # Everything is reckoned in multiples of the stake, so that a run that has lost all but the
+    # last digits still counts its trades and returns exactly.
+    stake, side, entry, made = cash, 0, 0.0, 0
+    before = 1.0  # equity at the last close in stakes
+    now = 1.0
+    for i in range(len(target)):
+        if target[i] != side:
+            if side != 0:
+                fill = price[i] * (1.0 - side * slippage)
+                growth = _worth(side, entry, fill, cost, cost)
+                _close(trades[made - 1], i, fill, growth, cost, CLOSED)
+                if growth <= 0.0:
+                    returns[i] = -1.0
+                    return made
+                stake *= growth
+                before /= growth
+            side = target[i]
+            if side != 0:
+                entry = price[i] * (1.0 + side * slippage)
+                trade = trades[made]
+                trade["direction"] = side
+                trade["entry_bar"] = i
+                trade["entry_price"] = entry
+                trade["quantity"] = stake / (entry * (1.0 + cost))
+                trade["fees"] = stake * cost / (1.0 + cost)
+                trade["profit"] = stake
+                trade["result"] = 1.0 + cost  # stake / (quantity x entry)
+                made += 1
+        now = _worth(side, entry, close[i], cost, 0.0) if side != 0 else 1.0
+        if now <= 0.0:
+            _close(trades[made - 1], i, close[i], now, 0.0, RUINED)
+            returns[i] = -1.0
+            return made
+        equity[i] = stake * now
+        returns[i] = now / before - 1.0
+        held[i] = side
+        before = now
+    if side != 0:
+        _close(trades[made - 1], len(target) - 1, close[-1], now, 0.0, OPEN)
+    return made

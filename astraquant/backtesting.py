@@ -1,0 +1,284 @@
+"""One run of one strategy over one table of candles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import metrics, timeframes
+from .accounting import OPEN, RUINED, Ledger
+from .expressions import Node, evaluate
+from .runs import Market, Options, check_strategy_type, run
+from .strategies.definition import Strategy
+from .strategies.running import Decision, Tracer, decide, describe
+
+Array = np.ndarray[Any, np.dtype[Any]]
+STATUS = {0: "closed", OPEN: "open", RUINED: "ruined"}
+
+
+def backtest(
+    candles: pd.DataFrame,
+    strategy: Strategy,
+    *,
+    timeframe: str | None = None,
+    cost: float = 0.001,
+    slippage: float = 0.0,
+    fill: str = "open",
+    direction: str = "long",
+    cash: float = 10_000.0,
+    start: object = None,
+    end: object = None,
+    **parameters: Any,
+) -> Backtest:
+    """Run ``strategy`` over ``candles`` and say what it would have earned.
+
+    ``timeframe``: resample to it first. ``cost``: fraction of the traded value per side.
+    ``slippage``: fraction by which a fill is worse. ``fill``: "open" of the next bar, or "close" of
+    the deciding one (optimistic). ``direction``: what a boolean signal means, "long", "short" or
+    "both". ``start``, ``end`` (UTC): the bars that are evaluated, start <= time < end; earlier
+    candles only warm the indicators up. The rest are the strategy's own parameters.
+
+    Raises `DataError` for candles and `StrategyError` for options and parameters it can't honour.
+    """
+    check_strategy_type(strategy)
+    options = Options(cost, slippage, fill, direction, cash)
+    bound = strategy.bind(parameters)
+    market = Market(candles, timeframe, start, end)
+    decision = decide(Tracer(strategy), market.columns, bound, direction)
+    ledger = run(market, market.targets(decision.position, fill), options)
+    return Backtest(strategy, bound, options, market, decision, ledger)
+
+
+class Backtest:
+    """The result of one run: figures, trades, equity, pictures and where they come from.
+
+    ``strategy``, ``parameters``, ``options``: what was run. ``timeframe``: of the bars.
+    ``candles``: the evaluated bars. ``notes``: what a reader must know about these figures.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        parameters: Mapping[str, Any],
+        options: Options,
+        market: Market,
+        decision: Decision,
+        ledger: Ledger,
+    ) -> None:
+        self.strategy = strategy
+        self.parameters = dict(parameters)
+        self.options = options
+        self.timeframe = market.timeframe
+        self._market = market
+        self._decision = decision
+        self._ledger = ledger
+
+    @property
+    def candles(self) -> pd.DataFrame:
+        """The evaluated bars, as a candle table."""
+        return self._market.candles.iloc[self._market.first :]
+
+    @cached_property
+    def metrics(self) -> pd.Series:
+        """Every figure of the contract by name; NaN where a figure has no value."""
+        bars, cash = self._market.evaluated, self.options.cash
+        values = metrics.figures(
+            self._ledger,
+            bars["volume"],
+            cash=cash,
+            timeframe=self.timeframe,
+            buy_and_hold=self._market.buy_and_hold(self.options),
+        )
+        values["sharpe_daily"] = metrics.sharpe_daily(
+            self._ledger.equity, bars["time"], cash, self.timeframe
+        )
+        values["break_even_cost"] = metrics.break_even_cost(self._ledger.trades)
+        return pd.Series(values, name=describe(self.strategy, self.parameters))
+
+    @cached_property
+    def equity(self) -> pd.Series:
+        """Equity at each close, in money; an open position is marked without a cost."""
+        return pd.Series(self._ledger.equity, index=self._market.index, name="equity")
+
+    @cached_property
+    def position(self) -> pd.Series:
+        """What the strategy wants to hold after each close: -1, 0 or 1."""
+        position = self._decision.position[self._market.first :]
+        return pd.Series(position, index=self._market.index, name="position")
+
+    @cached_property
+    def trades(self) -> pd.DataFrame:
+        """One row per trade, in time order.
+
+        Times are those of the bars (their open time); ``exit_time`` of an open trade is NaT and its
+        ``exit_price`` the last close. ``profit`` is after costs, ``return`` = profit / (quantity x
+        entry price), ``bars`` how long it was held, ``status`` closed, open or ruined.
+        """
+        raw, index = self._ledger.trades, self._market.index
+        still_open = raw["status"] == OPEN
+        exit_time = pd.Series(index[raw["exit_bar"]])
+        return pd.DataFrame(
+            {
+                "entry_time": index[raw["entry_bar"]],
+                "exit_time": exit_time.where(~still_open),
+                "direction": raw["direction"],
+                "entry_price": raw["entry_price"],
+                "exit_price": raw["exit_price"],
+                "quantity": raw["quantity"],
+                "fees": raw["fees"],
+                "profit": raw["profit"],
+                "return": raw["result"],
+                "bars": raw["exit_bar"] - raw["entry_bar"],
+                "status": [STATUS[status] for status in raw["status"]],
+            }
+        )
+
+    @property
+    def pending(self) -> int | None:
+        """The position decided at the last close and not filled any more; None if it is held."""
+        wanted = int(self._decision.position[-1])
+        held = int(self._market.targets(self._decision.position, self.options.fill)[-1])
+        return None if self._ruined or wanted == held else wanted
+
+    @property
+    def _ruined(self) -> bool:
+        trades = self._ledger.trades
+        return len(trades) > 0 and int(trades["status"][-1]) == RUINED
+
+    @cached_property
+    def portfolio(self) -> Any:
+        """The same run as a ``vectorbt.Portfolio`` (naive UTC index), built when first asked for.
+
+        vectorbt knows no ruin: after one, its short stays open.
+        """
+        from .vectorbt_adapter import build_portfolio
+
+        target = self._market.targets(self._decision.position, self.options.fill).copy()
+        if self._ruined:
+            last = int(self._ledger.trades["exit_bar"][-1])
+            target[last:] = target[last - 1] if last else target[0]
+        bars = self._market.evaluated
+        return build_portfolio(
+            target,
+            bars[self.options.fill],
+            bars["close"],
+            self._market.index,
+            cost=self.options.cost,
+            slippage=self.options.slippage,
+            cash=self.options.cash,
+            bar=pd.Timedelta(timeframes.duration(self.timeframe), "ms"),
+        )
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know about these figures, a sentence each."""
+        return tuple(_notes(self))
+
+    @cached_property
+    def passport(self) -> dict[str, Any]:
+        """Where the figures come from: contract, parameters, candles (SHA-256), versions."""
+        engine = "traced" if self._decision.program is not None else "arrays"
+        return {
+            "contract": self.options.contract,
+            "strategy": self.strategy.name,
+            "parameters": dict(self.parameters),
+            "options": {name: getattr(self.options, name) for name in Options.__slots__},
+            "engine": engine,
+            "why_not_traced": self._decision.reason or None,
+            "seed": None,  # nothing here is drawn by chance
+            **self._market.passport(),
+        }
+
+    @property
+    def lines(self) -> dict[str, pd.Series]:
+        """The strategy's own lines on the price scale, by name (none if it can't be traced)."""
+        if self._decision.program is None:
+            return {}
+        values = {}
+        for node in _price_lines(self._decision.program):
+            line = np.asarray(evaluate(node, self._market.columns))[self._market.first :]
+            values[repr(node)] = pd.Series(line, index=self._market.index)
+        return values
+
+    def plot(self) -> Any:
+        """Price with entries and exits, equity against buy-and-hold, drawdown (a bqplot widget)."""
+        from .widgets.chart import backtest_chart
+
+        return backtest_chart(
+            self.candles,
+            self.trades,
+            self.equity,
+            self._buy_and_hold_equity(),
+            title=f"{describe(self.strategy, self.parameters)} · {self.timeframe}",
+            lines=self.lines,
+        )
+
+    def _buy_and_hold_equity(self) -> pd.Series:
+        bars, options = self._market.evaluated, self.options
+        if len(bars["close"]) < 2 and options.fill == "open":
+            return pd.Series(options.cash, index=self._market.index)
+        target = np.ones(len(bars["close"]), np.int8)
+        if options.fill == "open":
+            target[0] = 0  # the first decision is made at the first close
+        equity = run(self._market, target, options).equity
+        return pd.Series(equity, index=self._market.index)
+
+    def __repr__(self) -> str:
+        m = self.metrics
+        return (
+            f"<Backtest {describe(self.strategy, self.parameters)} on {len(self._market.index):,} bars "
+            f"of {self.timeframe}: return {m.total_return:.2%}, Sharpe {m.sharpe:.2f}, "
+            f"max drawdown {m.max_drawdown:.2%}, {m.trades:,.0f} trades>"
+        )
+
+    def _repr_html_(self) -> str:
+        from .reports import backtest_html
+
+        return backtest_html(self)
+
+
+# Indicators in units of price: what belongs on the price panel.
+_ON_PRICE = frozenset({"sma", "ema", "wma", "bollinger", "donchian"})
+
+
+def _price_lines(program: Node) -> list[Node]:
+    seen: dict[int, Node] = {}
+
+    def visit(node: Node) -> None:
+        if node.op == "call" and node.value.function.__name__ in _ON_PRICE:
+            seen[node.number] = node
+        for arg in node.args:
+            visit(arg)
+
+    visit(program)
+    return list(seen.values())
+
+
+def _notes(result: Backtest) -> list[str]:
+    market, options, ledger = result._market, result.options, result._ledger
+    notes = []
+    source = market.source.attrs.get("source")
+    if source is not None and "synthetic" in str(source):
+        notes.append(f"These prices are simulated: {source}.")
+    if options.fill == "close":
+        notes.append("Filled at the very close that decides: optimistic.")
+    if (ledger.trades["direction"] < 0).any():
+        notes.append("Shorts are hypothetical on spot: no borrowing cost is counted.")
+    if result._ruined:
+        when = market.index[int(ledger.trades["exit_bar"][-1])]
+        notes.append(f"Ruined at {when}: a short lost all equity and the run ends at zero.")
+    elif len(ledger.trades) and ledger.trades["status"][-1] == OPEN:
+        notes.append("The last trade is still open: marked at the last close without a cost.")
+    if result.pending is not None:
+        wanted = {-1: "short", 0: "flat", 1: "long"}[result.pending]
+        notes.append(f"Pending: at the last close it decides to be {wanted}; never filled.")
+    empty = int(result.metrics.fills_without_volume)
+    if empty:
+        notes.append(f"{empty} fills in bars in which nobody traded.")
+    if not len(ledger.trades):
+        notes.append("It never trades: its figures are those of cash.")
+    return notes

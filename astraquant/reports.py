@@ -1,0 +1,73 @@
+"""Results as small HTML tables, for the notebook."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import TYPE_CHECKING, cast
+
+from .metrics import DEFINITIONS
+
+if TYPE_CHECKING:
+    from .backtesting import Backtest
+    from .sweeping import Sweep
+
+_PERCENT = frozenset(
+    "total_return annual_return gross_return buy_and_hold max_drawdown win_rate expectancy "
+    "best_trade worst_trade exposure".split()
+)
+_WHOLE = frozenset({"trades", "fills_without_volume"})
+_BASIS_POINTS = frozenset({"break_even_cost"})
+
+
+def format_figure(name: str, value: float) -> str:
+    """A figure as a reader wants it: percent, whole number, basis points or two decimals."""
+    if math.isnan(value):
+        return "–"
+    if name in _PERCENT:
+        return f"{value:,.2%}"
+    if name in _WHOLE:
+        return f"{value:,.0f}"
+    if name in _BASIS_POINTS:
+        return f"{value * 10_000:,.2f} bp"
+    return f"{value:,.2f}"
+
+
+def backtest_html(result: Backtest) -> str:
+    """The figures in two columns with their definitions on hover, the contract, the notes."""
+    cells = [
+        f'<td title="{escape(DEFINITIONS[name])}" style="text-align:left">{name.replace("_", " ")}</td>'
+        f'<td style="text-align:right">{format_figure(name, float(value))}</td>'
+        for name, value in zip(map(str, result.metrics.index), result.metrics, strict=True)
+    ]
+    half = math.ceil(len(cells) / 2)
+    cells += [""] * (2 * half - len(cells))
+    rows = "".join(f"<tr>{a}{b}</tr>" for a, b in zip(cells[:half], cells[half:], strict=True))
+    title = f"{result.metrics.name} on {len(result.equity):,} bars of {result.timeframe}"
+    remarks = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
+    return (
+        f"<div><strong>{escape(title)}</strong><table>{rows}</table>"
+        f"<p><em>{escape(result.options.contract)}</em></p>"
+        f"{f'<ul>{remarks}</ul>' if remarks else ''}</div>"
+    )
+
+
+def sweep_html(result: Sweep) -> str:
+    """The five best rows by Sharpe ratio, and how many trials they are the best of."""
+    best = result.table.dropna(subset=["sharpe"]).nlargest(5, "sharpe")
+    shown = ["total_return", "sharpe", "max_drawdown", "trades", "exposure"]
+    names = [*map(str, result.table.index.names), *shown]
+    head = "".join(f"<th>{escape(name.replace('_', ' '))}</th>" for name in names)
+    rows = "".join(
+        "<tr>"
+        + "".join(f"<td>{escape(str(value))}</td>" for value in cast(tuple[object, ...], place))
+        + "".join(f"<td>{format_figure(name, float(row[name]))}</td>" for name in shown)
+        + "</tr>"
+        for place, row in best.iterrows()
+    )
+    return (
+        f"<div><strong>{escape(repr(result)[1:-1])}</strong>"
+        f"<table><tr>{head}</tr>{rows}</table>"
+        f"<p><em>The best {len(best)} of {len(result.table):,} trials by Sharpe ratio: the best of "
+        "many is partly luck.</em></p></div>"
+    )

@@ -1,0 +1,183 @@
+"""What backtests and sweeps share: the options of a run, the candles made ready for it."""
+
+from __future__ import annotations
+
+import math
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import __version__, metrics, timeframes
+from .accounting import Ledger, run_ledger
+from .candles import check_candles, content_hash
+from .errors import DataError, StrategyError, unknown
+from .resampling import resample
+from .strategies.definition import Strategy
+from .strategies.running import DIRECTIONS, columns_of
+
+Array = np.ndarray[Any, np.dtype[Any]]
+FILLS = ("open", "close")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How signals become trades; one instance for all trials of a sweep but for its cost."""
+
+    cost: float = 0.001
+    slippage: float = 0.0
+    fill: str = "open"
+    direction: str = "long"
+    cash: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        for name in ("cost", "slippage"):
+            value = getattr(self, name)
+            if not _is_number(value) or not 0 <= value < 1:
+                raise StrategyError(
+                    f"{name}={value!r}: expected a fraction of the traded value per side, at least 0 "
+                    "and below 1 (ten basis points are 0.001)"
+                )
+        if not _is_number(self.cash) or not 0 < self.cash < math.inf:
+            raise StrategyError(f"cash={self.cash!r}: expected a positive amount of money")
+        if self.fill not in FILLS:
+            raise StrategyError(unknown("fill", self.fill, FILLS))
+        if self.direction not in DIRECTIONS:
+            raise StrategyError(unknown("direction", self.direction, DIRECTIONS))
+
+    @property
+    def contract(self) -> str:
+        """What these options mean, in one sentence."""
+        when = (
+            "the open of the next bar"
+            if self.fill == "open"
+            else "that very close (optimistic: nobody trades at a price that he still waits for)"
+        )
+        worse = f" and slippage of {self.slippage:.4%}" if self.slippage else ""
+        return (
+            f"Decided at the close of a bar, filled at {when}, at a cost of {self.cost:.4%} per "
+            f"side{worse}; each purchase spends all equity."
+        )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+class Market:
+    """Candles made ready for runs: checked, resampled, cut at ``end``, with the window evaluated.
+
+    ``candles`` include the warm-up; ``first`` is the first evaluated bar among them. ``source`` is
+    a copy-on-write copy of the table as given.
+    """
+
+    def __init__(
+        self,
+        candles: pd.DataFrame,
+        timeframe: str | None = None,
+        start: object = None,
+        end: object = None,
+    ) -> None:
+        self.source = check_candles(candles).copy(deep=False)
+        if len(self.source) == 0:
+            raise DataError("the candle table is empty; expected at least one candle")
+        table = self.source
+        times = timeframes.to_ms(pd.DatetimeIndex(table.index))
+        if len(table) == 1 and timeframe is not None:
+            self.timeframe = timeframes.check_timeframe(timeframe)
+        else:
+            self.timeframe = timeframes.infer_timeframe(times)
+            if timeframe is not None and timeframe != self.timeframe:
+                table = resample(table, timeframe)
+                self.timeframe = timeframe
+        self.candles, self.first = _cut(table, self.timeframe, start, end)
+        self.columns = columns_of(self.candles)
+
+    @property
+    def evaluated(self) -> dict[str, Array]:
+        """The columns of the evaluated bars."""
+        return {name: values[self.first :] for name, values in self.columns.items()}
+
+    @property
+    def index(self) -> pd.DatetimeIndex:
+        """The times of the evaluated bars."""
+        return pd.DatetimeIndex(self.candles.index[self.first :])
+
+    def targets(self, position: Array, fill: str) -> Array:
+        """What to hold from the fill in each evaluated bar on, of decisions at every close."""
+        if fill == "close":
+            return position[self.first :]
+        before = np.zeros_like(position)
+        before[1:] = position[:-1]
+        return before[self.first :]
+
+    def buy_and_hold(self, options: Options) -> float:
+        """The return of buying once and holding, under the same options."""
+        bars = self.evaluated
+        return metrics.buy_and_hold_return(
+            bars["open"],
+            bars["close"],
+            fill=options.fill,
+            cost=options.cost,
+            slippage=options.slippage,
+        )
+
+    def passport(self) -> dict[str, Any]:
+        """Where the figures come from: the candles' part of a result's passport."""
+        return {
+            "timeframe": self.timeframe,
+            "first_bar": str(self.candles.index[0]),
+            "evaluated": f"{self.index[0]} to {self.index[-1]} ({len(self.index):,} bars)",
+            "source": self.source.attrs.get("source"),
+            "candles_sha256": content_hash(self.source),
+            "versions": {
+                "astraquant": __version__,
+                "python": platform.python_version(),
+                **{name: version(name) for name in ("numpy", "pandas", "numba", "vectorbt")},
+            },
+        }
+
+
+def _cut(
+    table: pd.DataFrame, timeframe: str, start: object, end: object
+) -> tuple[pd.DataFrame, int]:
+    """``table`` before ``end``, and the place of its first bar at or after ``start``."""
+    first, last = 0, len(table)
+    if start is not None:
+        first = int(table.index.searchsorted(timeframes.parse_time(start, "start")))
+    if end is not None:
+        last = int(table.index.searchsorted(timeframes.parse_time(end, "end")))
+    if first >= last:
+        have = f"{table.index[0]} to {table.index[-1]}" if len(table) else "none at all"
+        raise DataError(
+            f"no {timeframe} bar to evaluate with start={start!r}, end={end!r}; the candles are {have}"
+        )
+    return table.iloc[:last], first
+
+
+def check_strategy_type(strategy: object) -> None:
+    """Raise `StrategyError` unless ``strategy`` was decorated."""
+    if isinstance(strategy, Strategy):
+        return
+    if callable(strategy):
+        name = getattr(strategy, "__name__", "it")
+        raise StrategyError(f"{name} is a plain function; put @strategy above its def")
+    raise StrategyError(
+        f"strategy={strategy!r}: expected a strategy such as astraquant.strategies.ma_cross"
+    )
+
+
+def run(market: Market, target: Array, options: Options) -> Ledger:
+    """The ledger of holding ``target`` over the market's evaluated bars."""
+    bars = market.evaluated
+    return run_ledger(
+        target,
+        bars[options.fill],
+        bars["close"],
+        cost=options.cost,
+        slippage=options.slippage,
+        cash=options.cash,
+    )
