@@ -1,0 +1,358 @@
+"""Many runs of one strategy: a grid of parameters, one row of figures for each combination."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from . import metrics
+from .backtesting import Backtest, backtest
+from .errors import StrategyError, unknown
+from .expressions import Shared
+from .runs import Market, Options, check_strategy_type
+from .strategies.definition import Strategy
+from .strategies.running import Tracer, decide
+
+Array = np.ndarray[Any, np.dtype[Any]]
+ENGINES = ("auto", "vectorbt")
+OPTION_LEVELS = ("timeframe", "cost")  # the options that may be swept
+COLUMNS = tuple(name for name in metrics.DEFINITIONS if name not in metrics.BACKTEST_ONLY)
+# What vectorbt was measured to need per bar and run (its arrays, records and our signals).
+BYTES_PER_BAR = 170
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What is tried: ``levels`` (name -> its values, in call order) and the valid combinations.
+
+    ``rows``: one tuple of level values per valid combination; ``skipped``: how many were not valid.
+    """
+
+    levels: dict[str, tuple[Any, ...]]
+    fixed: dict[str, Any]
+    rows: list[tuple[Any, ...]]
+    skipped: int
+
+    def arguments(self, row: tuple[Any, ...]) -> dict[str, Any]:
+        """All arguments of one combination by name."""
+        return {**self.fixed, **dict(zip(self.levels, row, strict=True))}
+
+
+def sweep(
+    candles: pd.DataFrame,
+    strategy: Strategy,
+    *,
+    timeframe: str | Iterable[str] | None = None,
+    cost: float | Iterable[float] = 0.001,
+    slippage: float = 0.0,
+    fill: str = "open",
+    direction: str = "long",
+    cash: float = 10_000.0,
+    start: object = None,
+    end: object = None,
+    engine: str = "auto",
+    memory_limit: int = 2**30,
+    **grid: Any,
+) -> Sweep:
+    """Run ``strategy`` with every valid combination of the parameters given as iterables.
+
+    ``sweep(candles, ma_cross, short=range(5, 50), long=range(10, 200, 5), timeframe="5m")``. Options
+    are those of `backtest`; a list of ``timeframe`` or ``cost`` is tried out like a parameter.
+    Combinations that the strategy calls invalid are left out and counted. ``memory_limit``: bytes.
+
+    The table has one row per valid combination, equal to its `backtest`. Its index is always a
+    MultiIndex: the parameters in call order, then ``timeframe`` and ``cost`` where they are lists.
+    Raises `StrategyError` or `DataError` for what it can't honour; nothing half-finished is returned.
+    """
+    check_strategy_type(strategy)
+    if engine not in ENGINES:
+        raise StrategyError(unknown("engine", engine, ENGINES))
+    parameters = _grid(strategy, {**grid, "timeframe": timeframe, "cost": cost})
+    options = Options(0.0, slippage, fill, direction, cash)
+    job = _Job(candles, strategy, parameters, options, start, end, memory_limit)
+    return Sweep(job, job.run())
+
+
+def _grid(strategy: Strategy, arguments: Mapping[str, Any]) -> Grid:
+    """The combinations of ``arguments`` (parameters, timeframe, cost): iterables are levels."""
+    levels: dict[str, tuple[Any, ...]] = {}
+    fixed: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if name not in OPTION_LEVELS:
+            strategy.check_name(name)
+        if isinstance(value, Iterable) and not isinstance(value, str):
+            levels[name] = _level(strategy, name, value)
+        else:
+            fixed[name] = value
+    if not levels:
+        name = next(iter(strategy.parameters), "cost")
+        raise StrategyError(
+            f"nothing to sweep: no argument has several values. Give one a list or a range, such as "
+            f"{name}=[...], or use backtest for a single run"
+        )
+    for name, parameter in strategy.parameters.items():
+        if name not in levels:
+            value = fixed.get(name, parameter.default)
+            if value is None:
+                raise StrategyError(f"{strategy.name} needs a value for {name}: {name}=...")
+            fixed[name] = parameter.check(value)
+    combinations = list(itertools.product(*levels.values()))
+    rows = [
+        row
+        for row in combinations
+        if strategy.is_valid({**fixed, **dict(zip(levels, row, strict=True))})
+    ]
+    if not rows:
+        raise StrategyError(
+            f"none of the {len(combinations):,} combinations of {', '.join(levels)} is valid for "
+            f"{strategy.name}; expected {strategy.rule}"
+        )
+    return Grid(levels, fixed, rows, len(combinations) - len(rows))
+
+
+def _level(strategy: Strategy, name: str, values: Iterable[Any]) -> tuple[Any, ...]:
+    """The values of one level, plain and checked; none may stand twice."""
+    listed = list(values)
+    if name in strategy.parameters:
+        listed = [strategy.parameters[name].check(value) for value in listed]
+    if name == "cost":
+        listed = [Options(cost=value).cost for value in listed]
+    if not listed:
+        raise StrategyError(f"{name} is empty; expected at least one value to try")
+    twice = next((value for i, value in enumerate(listed) if value in listed[:i]), None)
+    if twice is not None:
+        raise StrategyError(f"{name} has the value {twice!r} twice; give each value once")
+    return tuple(listed)
+
+
+class _Job:
+    """A sweep at work: goes through timeframes, tiles of combinations and costs."""
+
+    def __init__(
+        self,
+        candles: pd.DataFrame,
+        strategy: Strategy,
+        grid: Grid,
+        options: Options,
+        start: object,
+        end: object,
+        memory_limit: int,
+    ) -> None:
+        self.strategy = strategy
+        self.grid = grid
+        self.options = options
+        self.start, self.end = start, end
+        self.candles = candles.copy(deep=False) if isinstance(candles, pd.DataFrame) else candles
+        self.memory_limit = memory_limit
+        self.reason = ""
+        frames = grid.levels.get("timeframe", (grid.fixed.get("timeframe"),))
+        self.markets = {frame: Market(candles, frame, start, end) for frame in frames}
+
+    def split(self, row: tuple[Any, ...]) -> tuple[str | None, float, dict[str, Any]]:
+        """Timeframe, cost and the strategy's bound parameters of one row."""
+        arguments = self.grid.arguments(row)
+        frame, cost = arguments.pop("timeframe"), arguments.pop("cost")
+        return frame, cost, self.strategy.bind(arguments)
+
+    def run(self) -> pd.DataFrame:
+        """The table of all rows."""
+        from tqdm.auto import tqdm
+
+        found: dict[tuple[Any, ...], dict[str, float]] = {}
+        with tqdm(total=len(self.grid.rows), unit="run", delay=1, leave=False) as progress:
+            for market, tile in self._tiles():
+                for row, figures in self._run_tile(market, tile):
+                    found[row] = figures
+                    progress.update()
+        index = pd.MultiIndex.from_tuples(self.grid.rows, names=list(self.grid.levels))
+        values = np.array([[found[row][name] for name in COLUMNS] for row in self.grid.rows])
+        return pd.DataFrame(values, index=index, columns=list(COLUMNS))
+
+    def _tiles(self) -> Iterator[tuple[Market, list[tuple[Any, ...]]]]:
+        """Rows that share their bars, as many at a time as the memory limit allows."""
+        by_frame: dict[str | None, list[tuple[Any, ...]]] = {frame: [] for frame in self.markets}
+        for row in self.grid.rows:
+            by_frame[self.split(row)[0]].append(row)
+        for frame, rows in by_frame.items():
+            market = self.markets[frame]
+            need = BYTES_PER_BAR * len(market.candles)
+            width = self.memory_limit // need
+            if width < 1:
+                raise StrategyError(
+                    f"memory_limit={self.memory_limit:,} bytes is too little: one run over "
+                    f"{len(market.candles):,} bars needs about {need:,}. Raise the limit, or choose "
+                    "a longer timeframe or a shorter span"
+                )
+            for i in range(0, len(rows), width):
+                yield market, rows[i : i + width]
+
+    def _run_tile(
+        self, market: Market, rows: Sequence[tuple[Any, ...]]
+    ) -> Iterator[tuple[tuple[Any, ...], dict[str, float]]]:
+        """The figures of rows over the same bars."""
+        from .vectorbt_adapter import simulate
+
+        by_cost: dict[float, list[tuple[Any, ...]]] = {}
+        targets: dict[tuple[Any, ...], Array] = {}
+        tracer = Tracer(self.strategy)
+        shared: Shared = {}
+        most = max(1, self.memory_limit // 4 // (8 * len(market.candles)))  # arrays kept for others
+        for row in rows:
+            _, cost, bound = self.split(row)
+            by_cost.setdefault(cost, []).append(row)
+            decision = decide(tracer, market.columns, bound, self.options.direction, shared)
+            self.reason = self.reason or decision.reason
+            targets[row] = market.targets(decision.position, self.options.fill)
+            while len(shared) > most:
+                shared.pop(next(iter(shared)))
+        for cost, members in by_cost.items():
+            options = replace(self.options, cost=cost)
+            ledgers = simulate(np.column_stack([targets[row] for row in members]), market, options)
+            hold = market.buy_and_hold(options)
+            volume = market.evaluated["volume"]
+            for row, ledger in zip(members, ledgers, strict=True):
+                yield (
+                    row,
+                    metrics.figures(
+                        ledger,
+                        volume,
+                        cash=options.cash,
+                        timeframe=market.timeframe,
+                        buy_and_hold=hold,
+                    ),
+                )
+
+
+def _best_place(metric: str, values: pd.Series) -> tuple[Any, ...] | None:
+    """The combination with the best value, the first of equals; None if there is no value."""
+    known = values.dropna()
+    if known.empty:
+        return None
+    place = known.idxmin() if metric in metrics.LOWER_IS_BETTER else known.idxmax()
+    return cast(tuple[Any, ...], place)
+
+
+class Sweep:
+    """The result of a sweep: ``table``, one row of figures per valid combination.
+
+    ``grid``: what was tried. ``skipped``: combinations that the strategy calls invalid.
+    """
+
+    def __init__(self, job: _Job, table: pd.DataFrame) -> None:
+        self.table = table
+        self.strategy = job.strategy
+        self.grid = job.grid
+        self.skipped = job.grid.skipped
+        self._job = job
+
+    def best(self, metric: str = "sharpe") -> pd.Series:
+        """The row with the best value of ``metric``: its figures, and its combination as the name.
+
+        Best is highest, but for turnover, fees and fills without volume. The first of equals.
+        Remember that the best of many trials is partly luck.
+        """
+        place = _best_place(metric, self._column(metric))
+        if place is None:
+            raise StrategyError(f"no combination has a {metric}: every row is NaN (did any trade?)")
+        return cast(pd.Series, self.table.loc[place])
+
+    def backtest(self, row: tuple[Any, ...]) -> Backtest:
+        """One row as a run with trades, equity and pictures: ``sweep.backtest(sweep.best().name)``."""
+        if row not in self.table.index:
+            raise StrategyError(
+                f"{row!r} is no row of this sweep; expected a tuple of {', '.join(self.grid.levels)}, "
+                f"such as {self.table.index[0]}"
+            )
+        options = self._job.options
+        return backtest(
+            self._job.candles,
+            self.strategy,
+            slippage=options.slippage,
+            fill=options.fill,
+            direction=options.direction,
+            cash=options.cash,
+            start=self._job.start,
+            end=self._job.end,
+            **self.grid.arguments(row),
+        )
+
+    def heatmap(self, metric: str = "sharpe", **fixed: Any) -> Any:
+        """A picture of ``metric`` over the two levels that are not in ``fixed`` (a bqplot widget).
+
+        ``fixed`` names one value for each further level: ``heatmap("sharpe", cost=0.001)``. A sweep
+        of one level is drawn as a line.
+        """
+        from .widgets.heatmap import heatmap_chart, line_chart
+
+        values = self._slice(metric, fixed)
+        title = f"{self.strategy.name}: best of {len(values):,} trials marked"
+        if fixed:
+            title += " · " + ", ".join(f"{name} {value}" for name, value in fixed.items())
+        across, down = str(values.index.names[0]), str(values.index.names[-1])
+        if values.index.nlevels == 1:
+            line = values.set_axis(pd.Index(values.index.get_level_values(0), name=across))
+            return line_chart(line, metric=metric, title=title)
+        plane = values.unstack(across).reindex(
+            index=list(self.grid.levels[down]), columns=list(self.grid.levels[across])
+        )
+        best = _best_place(metric, values)
+        return heatmap_chart(plane, metric=metric, title=title, mark_best=best)
+
+    def _column(self, metric: str) -> pd.Series:
+        if metric not in self.table.columns:
+            raise StrategyError(unknown("metric", metric, self.table.columns))
+        return self.table[metric]
+
+    def _slice(self, metric: str, fixed: Mapping[str, Any]) -> pd.Series:
+        """The values of ``metric`` where the levels in ``fixed`` have those values."""
+        values = self._column(metric)
+        for name, value in fixed.items():
+            if name not in self.grid.levels:
+                raise StrategyError(unknown("level", name, self.grid.levels))
+            if value not in self.grid.levels[name]:
+                raise StrategyError(unknown(f"value of {name}", value, self.grid.levels[name]))
+        free = [name for name in self.grid.levels if name not in fixed]
+        if not 1 <= len(free) <= 2:
+            raise StrategyError(
+                f"a picture has one or two axes, but {', '.join(free) or 'no level'} would remain; "
+                f"fix the others, such as heatmap({metric!r}, {free[-1] if free else 'cost'}=...)"
+            )
+        for name, value in fixed.items():
+            values = values.xs(value, level=name)
+        return values
+
+    @cached_property
+    def passport(self) -> dict[str, Any]:
+        """Where the figures come from: contract, grid, engine, candles (SHA-256), versions."""
+        market = next(iter(self._job.markets.values()))
+        options = {name: getattr(self._job.options, name) for name in Options.__slots__}
+        return {
+            "contract": self._job.options.contract,
+            "strategy": self.strategy.name,
+            "levels": self.grid.levels,
+            "fixed": self.grid.fixed,
+            "trials": len(self.table),
+            "skipped": self.skipped,
+            "options": {name: value for name, value in options.items() if name != "cost"},
+            "engine": "vectorbt" + (f", arrays: {self._job.reason}" if self._job.reason else ""),
+            "seed": None,
+            **market.passport(),
+        }
+
+    def __repr__(self) -> str:
+        levels = " × ".join(f"{name} ({len(v)})" for name, v in self.grid.levels.items())
+        skipped = f", {self.skipped:,} invalid left out" if self.skipped else ""
+        return (
+            f"<Sweep {self.strategy.name} over {levels}: {len(self.table):,} combinations{skipped}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from .reports import sweep_html
+
+        return sweep_html(self)
