@@ -116,7 +116,7 @@ def _run_on_arrays(
             raise StrategyError(f"{name}: {error}") from error
         except Exception as error:
             raise StrategyError(
-                f"{name} raised {type(error).__name__}: {error}. It was called with plain numpy arrays"
+                f"{name} raised {type(error).__name__} when called with plain numpy arrays: {error}"
             ) from error
     values = np.asarray(answer)
     expected = (len(columns["close"]),)
@@ -170,3 +170,13 @@ def _directed(answer: Boolean, direction: str) -> Array:
     # Unknown is not the same as False: a position needs every input to be known.
     short = started & answer.known & ~answer.value
     return held - short.astype(np.int8)
+
+
+def decide_on_arrays(
+    strategy: Strategy, columns: Mapping[str, Array], bound: Mapping[str, Any]
+) -> tuple[Array, int]:
+    """Positions by the function on plain arrays, and the first bar at which all is known."""
+    answer = _run_on_arrays(strategy, columns, bound)
+    position = _to_position(describe(strategy, bound), answer, columns, "long")
+    known = answer.known if isinstance(answer, Boolean) else ~np.isnan(answer)
+    return position, int(np.argmax(known)) if known.any() else len(known)
