@@ -18,7 +18,12 @@ THEMES: dict[str, dict[str, object]] = {
     "dark": {"adaptive-theme": False, "theme": "JupyterLab Dark"},
     "system": {"adaptive-theme": True},
 }
-_THEME_SETTINGS = "@jupyterlab/apputils-extension:themes"
+_THEME = "@jupyterlab/apputils-extension:themes"
+# What JupyterLab does until the user has it otherwise: ask nothing, and show file names in full.
+_DEFAULTS: dict[str, dict[str, object]] = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"},
+    "@jupyterlab/filebrowser-extension:browser": {"showLastModifiedColumn": False},
+}
 _TEST_TOOLS = ("pytest", "nbval", "xdist", "hypothesis", "talib", "playwright", "yaml")
 
 
@@ -40,14 +45,14 @@ def run_lab(arguments: list[str], project: Path = PROJECT) -> int:
         "(until one is chosen, JupyterLab follows the system)",
     )
     known, others = parser.parse_known_args(arguments)
-    _require_checkout(project)
+    _require(project / "notebooks")
     from jupyterlab.labapp import LabApp
 
     settings = _theme_file(Path(LabApp().user_settings_dir))
     if known.theme:
         _update_json(settings, THEMES[known.theme])
     state = project / ".jupyter"  # not the user's: other projects have other windows open
-    defaults = {} if settings.is_file() else {_THEME_SETTINGS: THEMES["system"]}
+    defaults = _DEFAULTS if settings.is_file() else {**_DEFAULTS, _THEME: THEMES["system"]}
     _write_json(state / "labconfig" / "default_setting_overrides.json", defaults)
     _prepend_path("JUPYTER_CONFIG_PATH", state)
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # a kernel "python3" of the user may lead elsewhere
@@ -56,7 +61,6 @@ def run_lab(arguments: list[str], project: Path = PROJECT) -> int:
         "ServerApp.root_dir": str(project),
         "LabApp.default_url": f"/lab/tree/{START}",
         "LabApp.workspaces_dir": str(state / "workspaces"),
-        "LabApp.news_url": "None",
     }
     given = {argument.partition("=")[0] for argument in others}
     chosen = [f"--{name}={value}" for name, value in options.items() if f"--{name}" not in given]
@@ -72,7 +76,7 @@ def run_test(arguments: list[str], project: Path = PROJECT) -> int:
     Without ``arguments``: all tests and notebooks, spread over the processors, a file to each.
     With any: exactly ``pytest arguments``.
     """
-    _require_checkout(project)
+    _require(project / "tests")
     missing = [name for name in _TEST_TOOLS if importlib.util.find_spec(name) is None]
     if missing:
         raise AstraQuantError(
@@ -96,11 +100,11 @@ def trust(notebooks: Iterable[Path]) -> None:
         notary.sign(nbformat.read(path, as_version=4))
 
 
-def _require_checkout(project: Path) -> None:
-    if not (project / "notebooks").is_dir():
+def _require(folder: Path) -> None:
+    if not folder.is_dir():
         raise AstraQuantError(
-            f"no notebooks in {project}: they come with the repository, not with the package.\n"
-            "Clone it and type the command there."
+            f"there is no folder {folder}: it comes with the repository, not with the package.\n"
+            "Clone the repository and type the command there."
         )
 
 
