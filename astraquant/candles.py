@@ -178,7 +178,7 @@ def _check_order(index: pd.DatetimeIndex) -> None:
         if times[row] == times[row - 1]:
             count = int(index.duplicated().sum())
             raise DataError(
-                f"the time {index[row]} is there twice ({count} such rows in all); expected one "
+                f"the time {index[row]} is there twice (such rows in all: {count}); expected one "
                 'candle a time. If the later one is right: read_candles(path, repair="last"), or '
                 'candles[~candles.index.duplicated(keep="last")].'
             )
@@ -217,7 +217,7 @@ def _with_floats(candles: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_exact(candles: pd.DataFrame, name: str, cast: Floats) -> None:
-    large = np.abs(cast) > 2**53  # beyond it a float64 skips whole numbers
+    large = np.abs(cast) >= 2**53  # beyond it a float64 skips whole numbers
     if large.any():
         row = int(np.argmax(large))
         raise DataError(
@@ -242,7 +242,7 @@ def _check_values(table: pd.DataFrame) -> None:
         row = int(np.argmin(good))
         problem = describe_bad({name: float(array[row]) for name, array in values.items()})
         raise DataError(
-            f"{problem} at {table.index[row]} ({int((~good).sum())} such rows in all). Load these "
+            f"{problem} at {table.index[row]} (bad rows in all: {int((~good).sum())}). Load these "
             "candles again, or drop the row and leave the bar missing: candles.drop(time)."
         )
 

@@ -109,7 +109,7 @@ def infer_timeframe(times: Times) -> str:
 
 
 def to_ms(index: pd.DatetimeIndex) -> Times:
-    """A UTC (or naive, taken as UTC) index as int64 milliseconds, whatever its own unit (don't write)."""
+    """Int64 milliseconds of a UTC index (naive means UTC) of any unit; perhaps a view of it."""
     if index.tz is not None:
         index = index.tz_convert("UTC").tz_localize(None)
     times: Times = index.to_numpy().astype("datetime64[ms]", copy=False).view(np.int64)

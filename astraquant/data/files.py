@@ -1,4 +1,4 @@
-"""Candles from files: one file, a folder of archives, or a pattern such as "BTCUSDT-1m-2023-*.zip"."""
+"""Candles from files: one file, a folder of archives, or a pattern like "BTCUSDT-1m-*.zip"."""
 
 from __future__ import annotations
 
@@ -25,33 +25,35 @@ _ARCHIVE = re.compile(rf"(.+-(?:{'|'.join(TIMEFRAMES)}|1mo))-\d{{4}}-\d\d(?:-\d\
 def read_candles(path: str | os.PathLike[str], *, repair: str | None = None) -> pd.DataFrame:
     """Read a candle table from a file, from all files of a folder, or from those of a pattern.
 
-    Parquet, CSV, CSV.gz, ZIP (of one CSV) and JSON (Binance's kline rows). Binance's 12 columns with
-    or without a header, or a plain table that names its columns (see `formats.ALIASES`): a time
-    (ISO text, or seconds, ms, us, ns told apart by size; without a zone it is UTC), open, high,
-    low, close, volume. Quote volume, trades and taker volumes are kept, other columns not read.
+    Parquet, CSV, CSV.gz, ZIP (of one CSV) and JSON (Binance's kline rows). Binance's 12 columns
+    with or without a header, or a plain table that names its columns (see `formats.ALIASES`): a
+    time (ISO text, or seconds, ms, us, ns told apart by size; without a zone it is UTC), open,
+    high, low, close, volume. Quote volume, trades and taker volumes are kept where they are there,
+    other columns are not read.
 
-    A folder means the files with one of these endings directly in it, as one table. Rows are put
+    A folder or a pattern means the files in it that end in `SUFFIXES` (not those of checksums, nor
+    in folders below), as one table; a single file may have any name. Rows are put
     in the order of time across files, never within one: that is refused, as are times that are
     there twice. ``repair="last"`` keeps the last of these: in a file the later row, of several
     files the row of the one that begins later. Both values may be wrong, and the **last row** of a
     file may be a candle that was still forming when it was written: no file tells.
 
-    ``attrs["source"]`` of the result names the file (for a file that `resample` or `load_candles`
-    made and pandas stored as Parquet, its own origin too). Raises `DataError`.
+    ``attrs["source"]`` of the result names the file, and of a table that pandas stored as Parquet
+    its own source too: a synthetic market stays one. Raises `DataError`.
     """
     if repair is not None and repair not in REPAIRS:
         raise DataError(unknown("repair", repair, REPAIRS))
     paths = find_files(path)
     _check_one_series(paths)
-    parts = [
-        (file.name, _ordered(parse(_read(file), file.name), file.name, repair)) for file in paths
-    ]
+    parts = []
+    for file in paths:
+        parts.append((file.name, _ordered(parse(_read(file), file.name), file.name, repair)))
     parts.sort(key=lambda part: (int(part[1].times[0]), part[0]))
     joined = parts[0][1] if len(parts) == 1 else _join(parts, repair)
+    source = parts[0][0]
+    if len(parts) > 1:
+        source = f"{len(parts)} files, {source} to {parts[-1][0]}"
     table = pd.DataFrame(joined.values, index=from_ms(joined.times), copy=False)
-    source = (
-        paths[0].name if len(paths) == 1 else f"{len(paths)} files, {parts[0][0]} to {parts[-1][0]}"
-    )
     table.attrs["source"] = f"{joined.label} (stored in {source})" if joined.label else source
     try:
         return check_candles(table)
@@ -73,11 +75,13 @@ def find_files(path: str | os.PathLike[str]) -> list[Path]:
             )
         return files
     if glob.has_magic(text):
-        files = sorted(
-            Path(name) for name in glob.glob(text, recursive=True) if os.path.isfile(name)
-        )
+        names = sorted(glob.glob(text, recursive=True))
+        files = [Path(name) for name in names if name.lower().endswith(SUFFIXES)]
         if not files:
-            raise DataError(f"no file matches the pattern {text!r}.{_nearest_name(place)}")
+            raise DataError(
+                f"no file that ends in {', '.join(SUFFIXES)} matches the pattern {text!r}."
+                f"{_nearest_name(place)}"
+            )
         return files
     raise DataError(f"there is no file {text!r}.{_nearest_name(place)}")
 
@@ -96,8 +100,8 @@ def _check_one_series(paths: list[Path]) -> None:
     if len(found) > 1:
         first = min(found)
         raise DataError(
-            f"these files hold several markets or timeframes ({', '.join(sorted(found))}); expected "
-            f"one. Choose by a pattern: {str(found[first].parent / first)!r} + '-*'."
+            f"these files hold several markets or timeframes ({', '.join(sorted(found))}); "
+            f'expected one. Choose by a pattern: "{found[first].parent / first}-*".'
         )
 
 
@@ -116,8 +120,8 @@ def _ordered(part: Columns, name: str, repair: str | None) -> Columns:
         row = int(np.argmax(falling)) + 1
         before, after = from_ms(times[row - 1 : row + 1])
         raise DataError(
-            f"{name}: the rows are not in order: {after} comes after {before} (row {row}). Sort the "
-            "file by time first."
+            f"{name}: the rows are not in order: {after} comes after {before} (row {row}). "
+            "Sort the file by time first."
         )
     twice = times[1:] == times[:-1]
     if not twice.any():
@@ -126,8 +130,8 @@ def _ordered(part: Columns, name: str, repair: str | None) -> Columns:
         row = int(np.argmax(twice)) + 1
         raise DataError(
             f"{name}: the time {from_ms(times[row : row + 1])[0]} is there twice (row {row}; "
-            f"{int(twice.sum())} such rows in all); expected one candle a time. If the later row is "
-            'the right one: read_candles(path, repair="last").'
+            f"{int(twice.sum())} such rows); expected one candle a time. If the later "
+            'row is the right one: read_candles(path, repair="last").'
         )
     return _rows(part, np.append(np.flatnonzero(~twice), len(times) - 1))
 
@@ -150,7 +154,7 @@ def _join(parts: list[tuple[str, Columns]], repair: str | None) -> Columns:
         first, second = (parts[file_of[order[row + k]]][0] for k in (0, 1))
         raise DataError(
             f"{first} and {second} both have a candle at {from_ms(sorted_times[row : row + 1])[0]} "
-            f"({int(twice.sum())} such times in all). Leave one of them out, or "
+            f"({int(twice.sum())} such times). Leave one of them out, or "
             'read_candles(path, repair="last") keeps that of the file which begins later.'
         )
     names = list(parts[0][1].values)

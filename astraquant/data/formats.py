@@ -194,8 +194,8 @@ def _find_columns(names: Any) -> dict[str, str]:
         elif ours in ("time", *COLUMNS):
             raise DataError(
                 f"no column for the {ours} (known names: {', '.join(aliases)}); it has "
-                f"{', '.join(map(repr, list(names)[:15]))}. Rename one, or is this another kind of "
-                f"file? Expected {_EXPECTED}."
+                f"{', '.join(repr(str(old)[:30]) for old in list(names)[:12])}. Rename one; or is "
+                f"this another kind of file? Expected {_EXPECTED}."
             )
     return found
 

@@ -45,8 +45,8 @@ def load_candles(
         candles = _load_sample(symbol, timeframe, first, stop)
     elif source == "binance":
         raise DataError(
-            'source "binance" is not built in yet. Use source="sample", or give the path of archives '
-            "downloaded from data.binance.vision."
+            'source "binance" is not built in yet. Use source="sample", or give the path of '
+            "archives downloaded from data.binance.vision."
         )
     elif _is_path(source):
         candles = _load_file(source, timeframe, first, stop)
@@ -63,7 +63,8 @@ def check_symbol(symbol: object) -> str:
     upper = re.sub(r"[^A-Z0-9]", "", str(symbol).upper())
     hint = f" Did you mean {upper!r}?" if _SYMBOL.fullmatch(upper) else ""
     raise DataError(
-        f"{symbol!r} is no symbol: expected 2 to 20 capital letters or digits, like 'BTCUSDT'.{hint}"
+        f"{symbol!r} is no symbol: expected 2 to 20 capital letters or digits, such as "
+        f"'BTCUSDT'.{hint}"
     )
 
 
