@@ -209,7 +209,8 @@ def _sums(first: Times, last: Times, values: Floats) -> Floats:
 
 
 def _values(table: pd.DataFrame, name: str) -> Floats:
-    values: Floats = np.ascontiguousarray(table[name].to_numpy())
+    values: Floats = np.ascontiguousarray(table[name].to_numpy()).view()
+    values.flags.writeable = False  # as pandas' own views are: the kernels compile once, for these
     return values
 
 

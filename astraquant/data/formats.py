@@ -88,8 +88,8 @@ def _only_member(data: bytes) -> bytes:
         names = [entry.filename for entry in members]
         if len(members) != 1:
             raise DataError(
-                f"the ZIP holds {len(members)} files ({', '.join(names[:3])} ...); expected one "
-                "CSV. Unpack it into a folder and read the folder."
+                f"the ZIP holds {len(members)} files, expected one CSV: {', '.join(names[:5])}. "
+                "Unpack it into a folder and read the folder."
             )
         path = PurePosixPath(names[0].replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
@@ -240,13 +240,14 @@ def _milliseconds(column: pa.ChunkedArray, name: str) -> Times:
 
 
 def _parse_text(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    try:
-        index = pd.to_datetime(column.to_pandas(), utc=True, format="ISO8601")
-    except ValueError as error:
+    text = column.to_pandas()
+    index = pd.to_datetime(text, utc=True, format="ISO8601", errors="coerce")
+    if index.isna().any():
+        row = int(np.argmax(index.isna()))
         raise DataError(
-            f"the column {name!r} is no ISO date and time ({error}). Write "
-            '"2023-03-24 12:40" (UTC): the order of day and month is not guessed.'
-        ) from error
+            f"row {row} has the time {text.iloc[row]!r} (column {name!r}), which is no ISO date "
+            'and time. Write "2023-03-24 12:40" (UTC): day and month are not guessed.'
+        )
     return pa.chunked_array([pa.Array.from_pandas(index)])
 
 

@@ -1,0 +1,148 @@
+"""`load_candles`: sources, spans, symbols, labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import astraquant as aq
+from astraquant.candles import check_candles
+from astraquant.data import load_candles, read_candles
+from astraquant.data.loading import check_symbol
+from astraquant.data.sample import SYMBOLS
+from astraquant.errors import DataError
+from astraquant.resampling import resample
+
+PLAIN = "time,open,high,low,close,volume\n"
+
+
+@pytest.fixture
+def minutes(tmp_path: Path) -> Path:
+    """A file of 30 minutes from 2023-03-24 12:02 on."""
+    times = pd.date_range("2023-03-24 12:02", periods=30, freq="1min")
+    rows = "".join(f"{time},{10 + k},{12 + k},{9 + k},{11 + k},1\n" for k, time in enumerate(times))
+    path = tmp_path / "minutes.csv"
+    path.write_text(PLAIN + rows)
+    return path
+
+
+def test_a_file_is_cut_half_open(minutes: Path) -> None:
+    candles = load_candles(
+        "BTCUSDT", start="2023-03-24 12:05", end="2023-03-24 12:10", source=minutes
+    )
+    assert candles.index.minute.tolist() == [5, 6, 7, 8, 9]
+    assert candles.attrs == {"source": "minutes.csv", "symbol": "BTCUSDT"}
+    assert check_candles(candles) is candles
+    assert load_candles("BTCUSDT", source=str(minutes)).equals(read_candles(minutes))
+
+
+def test_a_finer_file_is_resampled_before_it_is_cut(minutes: Path) -> None:
+    candles = load_candles(
+        "BTCUSDT", "5m", start="2023-03-24 12:07", end="2023-03-24 12:20", source=minutes
+    )
+    assert candles.index.minute.tolist() == [10, 15]
+    assert candles.equals(resample(read_candles(minutes), "5m").iloc[1:3])
+    assert candles.attrs["source"] == "minutes.csv"
+
+
+def test_spans_that_hold_nothing(minutes: Path) -> None:
+    with pytest.raises(DataError, match=r"start 2023-03-25.* is not before end 2023-03-24"):
+        load_candles("BTCUSDT", start="2023-03-25", end="2023-03-24", source=minutes)
+    with pytest.raises(DataError, match="is not before"):
+        load_candles("BTCUSDT", start="2023-03-25", end="2023-03-25")
+    with pytest.raises(DataError, match=r"no whole 1m .* between 2024.* and the end .*12:02:00"):
+        load_candles("BTCUSDT", start="2024", source=minutes)
+    with pytest.raises(DataError, match="no whole 1h candles"):
+        load_candles("BTCUSDT", "1h", source=minutes)
+    with pytest.raises(DataError, match="end='yesterday' is no moment"):
+        load_candles("BTCUSDT", end="yesterday", source=minutes)
+
+
+def test_a_coarser_file_is_refused(minutes: Path) -> None:
+    with pytest.raises(DataError, match="1m candles can't be joined into 1s"):
+        load_candles("BTCUSDT", "1s", source=minutes)
+
+
+def test_a_file_of_one_candle_is_taken_at_its_word(tmp_path: Path) -> None:
+    path = tmp_path / "one.csv"
+    path.write_text(PLAIN + "2023-03-24,10,12,9,11,5\n")
+    assert len(load_candles("BTCUSDT", "1d", source=path)) == 1
+
+
+def test_a_folder_is_a_source(market_data: Path) -> None:
+    pattern = f"{market_data}/raw_vision/BTCUSDT-1m-*.zip"
+    hours = load_candles("BTCUSDT", "1h", start="2023-03-24", end="2023-03-25", source=pattern)
+    official = read_candles(market_data / "raw_vision" / "BTCUSDT-1h-2023-03-24.zip")
+    assert hours.index.equals(official.index)
+    assert hours.iloc[:, :4].equals(official.iloc[:, :4])
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("sampel", r"unknown source 'sampel'\. Did you mean 'sample'\?.*path"),
+        ("binance", "not built in yet.*data.binance.vision"),
+        ("nowhere.csv", "there is no file"),
+        ("no/where", "there is no file"),
+        (None, "unknown source None"),
+        (7, "unknown source 7"),
+    ],
+)
+def test_sources_that_are_none(source: object, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        load_candles("BTCUSDT", source=source)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "told"),
+    [
+        ("btcusdt", "Did you mean 'BTCUSDT'?"),
+        ("BTC/USDT", "Did you mean 'BTCUSDT'?"),
+        ("BTCUSDT\n", "Did you mean 'BTCUSDT'?"),
+        ("", "no symbol"),
+        ("B", "no symbol"),
+        ("../../etc/passwd" * 3, "no symbol"),
+        (None, "no symbol"),
+        ("ＢＴＣＵＳＤＴ", "no symbol"),
+    ],
+)
+def test_symbols_that_are_none(symbol: object, told: str) -> None:
+    with pytest.raises(DataError) as caught:
+        load_candles(symbol)  # type: ignore[arg-type]
+    assert told in str(caught.value)
+    assert check_symbol("1000SATSUSDT") == "1000SATSUSDT"
+
+
+def test_the_sample_is_a_source_and_says_so() -> None:
+    candles = load_candles(SYMBOLS[0], "1h", start="2024-01-01", end="2024-01-03")
+    assert len(candles) == 48
+    assert check_candles(candles) is candles
+    assert "synthetic" in candles.attrs["source"]
+    assert candles.attrs["symbol"] == SYMBOLS[0]
+
+
+def test_a_stored_sample_stays_synthetic(tmp_path: Path) -> None:
+    load_candles(SYMBOLS[0], "1h", start="2024-01-01", end="2024-01-03").to_parquet(
+        tmp_path / "mine.parquet"
+    )
+    again = load_candles("BTCUSDT", "1h", source=tmp_path / "mine.parquet")
+    assert "synthetic" in again.attrs["source"]
+    assert "mine.parquet" in again.attrs["source"]
+
+
+def test_an_unknown_symbol_of_the_sample_names_the_nearest() -> None:
+    wrong = SYMBOLS[0][:-1] + "X"
+    with pytest.raises(DataError, match=f"unknown symbol '{wrong}'.*Did you mean '{SYMBOLS[0]}'"):
+        load_candles(wrong)
+
+
+def test_an_unknown_timeframe_names_the_nearest() -> None:
+    with pytest.raises(DataError, match=r"unknown timeframe '5min'\. Did you mean '5m'\?"):
+        load_candles("BTCUSDT", "5min")
+
+
+def test_the_public_names_are_these() -> None:
+    assert aq.load_candles is load_candles
+    assert aq.read_candles is read_candles
