@@ -41,6 +41,9 @@ DEFINITIONS: dict[str, str] = {
 }
 # The two figures that only a single run has.
 BACKTEST_ONLY = ("sharpe_daily", "break_even_cost")
+# Returns went through prices and carry rounding errors of 1e-16: a deviation below this is none. One
+# tick of a hundred-thousandth in a million bars still lies well above it.
+NEGLIGIBLE = 1e-12
 LOWER_IS_BETTER = frozenset({"turnover", "fees_paid", "fills_without_volume"})
 
 
@@ -97,15 +100,16 @@ def sharpe(returns: Array) -> float:
     """Mean / standard deviation (ddof 1) of ``returns``; NaN without two or without variance."""
     if len(returns) < 2:
         return math.nan
-    deviation = float(returns.std(ddof=1))
-    # Equal returns differ in their last digit once they went through prices: no variance either.
-    negligible = 1e-12 * float(np.abs(returns).max())
-    return float(returns.mean()) / deviation if deviation > negligible else math.nan
+    return _over_deviation(returns, float(returns.std(ddof=1)))
 
 
 def sortino(returns: Array) -> float:
     """Mean / sqrt(mean(min(r, 0)^2)) of ``returns``; NaN where no return is negative."""
-    return _ratio(float(returns.mean()), math.sqrt(float((np.minimum(returns, 0) ** 2).mean())))
+    return _over_deviation(returns, math.sqrt(float((np.minimum(returns, 0) ** 2).mean())))
+
+
+def _over_deviation(returns: Array, deviation: float) -> float:
+    return float(returns.mean()) / deviation if deviation > NEGLIGIBLE else math.nan
 
 
 def max_drawdown(equity: Array, cash: float) -> float:
