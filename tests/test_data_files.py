@@ -231,7 +231,7 @@ def test_parquet_of_other_types(tmp_path: Path) -> None:
         (plain_rows("12:40:00"), "holds time32.*expected full dates"),
         (
             plain_rows("24/03/2023 12:40"),
-            r"row 0 has the time .24/03/2023 12:40.*day and month are not guessed",
+            "row 0 has the time .24/03/2023.*not guessed",
         ),
         (plain_rows("", "2023-03-24"), "row 0 has no time"),
         (plain_rows(0, 1, 2), "row 0 has the time 0 .*after 1973"),
