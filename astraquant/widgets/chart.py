@@ -1,0 +1,280 @@
+"""A backtest as a picture: price with trades, equity against buy-and-hold, drawdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import bqplot as bq
+import ipywidgets as ipw
+import numpy as np
+import pandas as pd
+from tsdownsample import MinMaxLTTBDownsampler
+
+from ..errors import DataError, unknown
+from . import style
+
+POINTS = 2_000  # of a line: more can't be told apart on a screen
+MARKED_TRADES = 500  # two markers each; browsers turn slow beyond a thousand or so
+MANY_TRADES = 200
+TRADE_COLUMNS = ("entry_time", "exit_time", "direction", "entry_price", "exit_price")
+Array = np.ndarray[Any, Any]
+
+
+class BacktestChart(style.Chart):
+    """Three panels over one time axis; made by `backtest_chart`."""
+
+
+def backtest_chart(
+    candles: pd.DataFrame,
+    trades: pd.DataFrame,
+    equity: pd.Series,
+    buy_and_hold: pd.Series,
+    *,
+    title: str,
+    lines: Mapping[str, pd.Series] | None = None,
+    cash: float | None = None,
+) -> BacktestChart:
+    """Draw a backtest.
+
+    candles: candle table, one row per evaluated bar; ``attrs["source"]`` that says "synthetic"
+        puts a badge beside the title and the word on the price axis.
+    trades: one row per trade with ``entry_time``, ``exit_time`` (NaT: still open), ``direction``
+        (1 or -1), ``entry_price`` and ``exit_price``. Of more than `MARKED_TRADES` only that many
+        are marked, evenly spread from the first to the last, and the picture says so.
+    equity, buy_and_hold: money after each bar, the same times in both.
+    lines: what the strategy drew, by name, on the candles' times; NaN (warm-up) leaves a hole.
+    cash: the starting cash. The drawdown counts a fall from it too, as `max_drawdown` does;
+        without it the first equity stands for it.
+
+    Long series are thinned to about `POINTS` points that keep the shape, the extremes and both
+    ends. Raises `DataError` for an empty table, missing columns or times that do not match.
+    """
+    lines = lines or {}
+    _check(candles, trades, equity, buy_and_hold, lines)
+    synthetic = "synthetic" in str(candles.attrs.get("source", "")).lower()
+    marked, note = _choose(trades)
+    time = _TimeAxis(candles.index)
+    panels = [
+        _price_panel(candles, marked, lines, time, synthetic),
+        _equity_panel(equity, buy_and_hold, time),
+        _drawdown_panel(equity, cash, time),
+    ]
+    summary = f"BacktestChart({title}, {len(candles):,} bars, {len(trades):,} trades)"
+    head = style.header(title, synthetic=synthetic, note=note)
+    return BacktestChart([head, *(part for panel in panels for part in panel)], summary)
+
+
+def _check(
+    candles: pd.DataFrame,
+    trades: pd.DataFrame,
+    equity: pd.Series,
+    buy_and_hold: pd.Series,
+    lines: Mapping[str, pd.Series],
+) -> None:
+    if "close" not in candles.columns:
+        raise DataError(unknown("column", "close", candles.columns))
+    for column in TRADE_COLUMNS:
+        if column not in trades.columns:
+            raise DataError(f"the trades: {unknown('column', column, trades.columns)}")
+    if candles.empty or equity.empty:
+        raise DataError("nothing to draw: expected at least one bar of candles and of equity.")
+    if not equity.index.equals(buy_and_hold.index):
+        raise DataError(
+            f"equity ({len(equity):,} values) and buy_and_hold ({len(buy_and_hold):,}) are not at "
+            "the same times. Give them one index."
+        )
+    for name, line in lines.items():
+        if not line.index.equals(candles.index):
+            raise DataError(
+                f"line {name!r} ({len(line):,} values) is not on the times of the candles "
+                f"({len(candles):,}). Use line.reindex(candles.index)."
+            )
+
+
+def _choose(trades: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The trades to mark, and what to say about it."""
+    if trades.empty:
+        return trades, "no trades"
+    if len(trades) <= MARKED_TRADES:
+        return trades, f"{len(trades):,} trade{'s' if len(trades) > 1 else ''}"
+    spread = np.linspace(0, len(trades) - 1, MARKED_TRADES).round().astype(int)
+    return trades.iloc[spread], f"{MARKED_TRADES:,} of {len(trades):,} trades marked"
+
+
+def _price_panel(
+    candles: pd.DataFrame,
+    trades: pd.DataFrame,
+    lines: Mapping[str, pd.Series],
+    time: _TimeAxis,
+    synthetic: bool,
+) -> list[ipw.Widget]:
+    drawn = {**lines, "close": candles["close"]}  # the last is drawn on top
+    at = _thin(candles["close"].to_numpy())
+    values = _sampled(drawn, at)
+    scales = {"x": time.scale, "y": _value_scale(values)}
+    colours = [*(style.LINES[k % len(style.LINES)] for k in range(len(lines))), style.PRICE]
+    entries = [("━━", colour, name) for name, colour in zip(drawn, colours, strict=True)]
+    entries.insert(0, entries.pop())
+    marks = [_lines(candles.index[at], values, scales, colours, stroke_width=1.3)]
+    last = (candles.index[-1], candles["close"].iloc[-1])
+    for points, symbol, text in _markers(trades, scales, last):
+        marks.append(points)
+        entries.append((symbol, points.stroke, text))
+    if len(trades) > MANY_TRADES:  # so many markers would bury the lines: put them underneath
+        marks.reverse()
+    label = "price (quote currency" + (", synthetic)" if synthetic else ")")
+    axes = [time.axis(labelled=False), _value_axis(scales["y"], label, 7)]
+    return [style.legend(entries, "Price"), _figure(marks, axes, 270)]
+
+
+def _markers(
+    trades: pd.DataFrame, scales: dict[str, Any], last: tuple[pd.Timestamp, float]
+) -> list[tuple[bq.Scatter, str, str]]:
+    """Entries point up (filled), exits down (hollow); an open trade ends in a ring.
+
+    The colour tells the side. A reversal's entry, at the same place, shows through the exit.
+    """
+    size = int(np.clip(1_600 // max(len(trades), 1), 12, 64))  # square pixels
+    found = []
+    for side, name, colour in ((1, "long", style.LONG), (-1, "short", style.SHORT)):
+        own = trades[trades["direction"] == side]
+        closed = own[own["exit_time"].notna()]
+        still = len(own) - len(closed)
+        kinds = (
+            (own["entry_time"], own["entry_price"], "triangle-up", "▲", f"{name} entry", size),
+            (closed["exit_time"], closed["exit_price"], "triangle-down", "▽", f"{name} exit", size),
+            ([last[0]] * still, [last[1]] * still, "circle", "○", f"{name} still open", 90),
+        )
+        for times, prices, marker, symbol, text, area in kinds:
+            if len(times):
+                points = bq.Scatter(
+                    x=_ms(times),
+                    y=np.asarray(prices, dtype=np.float32),
+                    scales=scales,
+                    marker=marker,
+                    colors=[colour],
+                    stroke=colour,
+                    fill=marker == "triangle-up",
+                    stroke_width=1.5 if size > 12 else 0.8,
+                    default_size=area,
+                )
+                found.append((points, symbol, text))
+    return found
+
+
+def _equity_panel(equity: pd.Series, buy_and_hold: pd.Series, time: _TimeAxis) -> list[ipw.Widget]:
+    drawn = {"buy and hold": buy_and_hold, "strategy": equity}
+    at = np.union1d(*(_thin(series.to_numpy(), POINTS // 2) for series in drawn.values()))
+    values = _sampled(drawn, at)
+    scales = {"x": time.scale, "y": _value_scale(values)}
+    colours = [style.BENCHMARK, style.EQUITY]
+    marks = [_lines(equity.index[at], values, scales, colours, stroke_width=1.6)]
+    entries = [("━━", style.EQUITY, "strategy"), ("━━", style.BENCHMARK, "buy and hold")]
+    axes = [time.axis(labelled=False), _value_axis(scales["y"], "equity (quote currency)", 5)]
+    return [style.legend(entries, "Equity"), _figure(marks, axes, 200)]
+
+
+def _drawdown_panel(equity: pd.Series, cash: float | None, time: _TimeAxis) -> list[ipw.Widget]:
+    money = equity.to_numpy(float)
+    peak = np.maximum.accumulate(np.maximum(money, money[0] if cash is None else cash))
+    drawdown = money / peak - 1.0
+    worst = float(drawdown.min())
+    low = 1.05 * worst if worst < 0 else -0.01
+    scales = {"x": time.scale, "y": bq.LinearScale(min=low, max=0.0, allow_padding=False)}
+    at = _thin(drawdown)
+    mark = _lines(
+        equity.index[at],
+        drawdown[None, at],
+        scales,
+        [style.DRAWDOWN],
+        fill="top",
+        fill_opacities=[0.35],
+        stroke_width=1.0,
+    )
+    entries = [("■", style.DRAWDOWN, f"below the highest equity so far; deepest {worst:.1%}")]
+    axes = [time.axis(labelled=True), _value_axis(scales["y"], "drawdown (%)", 4, "max_drawdown")]
+    return [style.legend(entries, "Drawdown"), _figure([mark], axes, 170, bottom=52)]
+
+
+def _thin(values: Array, points: int = POINTS) -> Array:
+    """Where to look at ``values``: about ``points`` indices, extremes and ends among them."""
+    values = np.ascontiguousarray(values, dtype=np.float64)
+    if len(values) <= points:
+        return np.arange(len(values))
+    kept = MinMaxLTTBDownsampler().downsample(values, n_out=points).astype(np.int64)
+    return np.union1d(kept, [0, values.argmin(), values.argmax(), len(values) - 1])
+
+
+def _sampled(series: Mapping[str, pd.Series], at: Array) -> Array:
+    return np.array([one.to_numpy(float)[at] for one in series.values()])
+
+
+def _lines(
+    times: pd.Index, values: Array, scales: dict[str, Any], colours: list[str], **look: Any
+) -> bq.Lines:
+    """All of a panel's lines in one mark: they share their times, so these are sent once."""
+    if len(times) == 1:  # a line of one point can't be seen, and bqplot would squeeze it away
+        times, values, look["marker"] = times.repeat(2), values.repeat(2, axis=1), "circle"
+    y = values.astype(np.float32)
+    return bq.Lines(x=_ms(times), y=y, scales=scales, colors=colours, **look)
+
+
+def _value_scale(values: Array) -> bq.LinearScale:
+    low, high = style.nice_range(values)
+    return bq.LinearScale(min=low, max=high, allow_padding=False)
+
+
+def _value_axis(scale: bq.LinearScale, label: str, count: int, metric: str = "") -> bq.Axis:
+    values, step = style.ticks(scale.min, scale.max, count)
+    return bq.Axis(
+        scale=scale,
+        side="left",
+        label=label,
+        label_offset="66px",
+        label_color=style.TEXT,
+        tick_values=values,
+        tick_format=style.metric_format(metric, step),
+    )
+
+
+class _TimeAxis:
+    """The time scale that all panels share, and its ticks."""
+
+    def __init__(self, index: pd.Index) -> None:
+        self.first, self.last = _ms(index[[0, -1]])
+        room = (self.last - self.first) // 100 or np.timedelta64(30, "m")  # a single bar
+        start, end = self.first - room, self.last + room
+        self.scale = bq.DateScale(min=start, max=end, allow_padding=False)
+        self.ticks, self.format = style.time_ticks(int(start.astype(int)), int(end.astype(int)))
+
+    def axis(self, *, labelled: bool) -> bq.Axis:
+        """The axis of a panel; the lowest one is labelled, with the whole range of times."""
+        ends = dict.fromkeys(str(pd.Timestamp(t))[:16] for t in (self.first, self.last))
+        span = " to ".join(ends)  # a single bar is named once
+        return bq.Axis(
+            scale=self.scale,
+            label=f"time (UTC), {span}" if labelled else "",
+            label_color=style.TEXT,
+            tick_values=self.ticks,
+            tick_format=self.format,
+        )
+
+
+def _figure(marks: list[bq.Mark], axes: list[bq.Axis], height: int, bottom: int = 24) -> bq.Figure:
+    return bq.Figure(
+        marks=marks,
+        axes=axes,
+        fig_margin={"top": 6, "bottom": bottom, "left": 88, "right": 32},
+        padding_y=0.0,
+        display_toolbar=False,  # its zoom would show no more than the points sent
+        layout=ipw.Layout(width="100%", height=f"{height}px", min_width="320px"),
+    )
+
+
+def _ms(times: Any) -> Array:
+    """Times as UTC ``datetime64[ms]``, which is what bqplot takes."""
+    index = pd.DatetimeIndex(times)
+    if index.tz is not None:
+        index = index.tz_convert("UTC").tz_localize(None)
+    return index.to_numpy().astype("datetime64[ms]")

@@ -1,0 +1,458 @@
+"""Pictures: what is sent to the browser, checked without one (see browser/test_charts.py)."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import bqplot as bq
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ipywidgets import HTML, HBox
+from ipywidgets.embed import dependency_state
+from PIL import Image
+
+from astraquant.errors import DataError
+from astraquant.widgets import chart, colours, style
+from astraquant.widgets.chart import backtest_chart
+from astraquant.widgets.heatmap import heatmap_chart, line_chart
+
+
+def table(close: list[float], **attrs: str) -> pd.DataFrame:
+    times = pd.date_range("2023-01-01", periods=len(close), freq="5min", tz="UTC", name="time")
+    candles = pd.DataFrame({"close": close}, index=times)
+    candles.attrs.update(attrs)
+    return candles
+
+
+def trade_table(times: pd.DatetimeIndex, *rows: tuple[int, int | None, int]) -> pd.DataFrame:
+    """Trades given as (bar of entry, bar of exit or None, direction)."""
+    return pd.DataFrame(
+        {
+            "entry_time": [times[a] for a, _, _ in rows],
+            "exit_time": [pd.NaT if b is None else times[b] for _, b, _ in rows],
+            "direction": [side for _, _, side in rows],
+            "entry_price": [100.0 + a for a, _, _ in rows],
+            "exit_price": [np.nan if b is None else 100.0 + b for _, b, _ in rows],
+        }
+    )
+
+
+def draw(candles: pd.DataFrame, trades: pd.DataFrame, equity: list[float], **options: Any) -> Any:
+    money = pd.Series(equity, index=candles.index)
+    held = pd.Series(10_000.0, index=candles.index)
+    return backtest_chart(candles, trades, money, held, title="BTCUSDT 5m", **options)
+
+
+def texts(widget: Any) -> str:
+    return " ".join(child.value for child in widget.children if isinstance(child, HTML))
+
+
+def figures(widget: Any) -> list[bq.Figure]:
+    inside = [c for w in widget.children for c in (w.children if isinstance(w, HBox) else [w])]
+    return [child for child in inside if isinstance(child, bq.Figure)]
+
+
+def of_kind(figure: bq.Figure, kind: type) -> list[Any]:
+    return [mark for mark in figure.marks if isinstance(mark, kind)]
+
+
+def size(widget: Any) -> int:
+    return len(json.dumps(dependency_state(widget)))
+
+
+# Colours
+
+
+def lightness(colour: Any) -> float:
+    """CIE L* of an sRGB colour, 0 to 100."""
+    c = np.asarray(colour) / 255
+    linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+    y = float(linear @ [0.2126, 0.7152, 0.0722])
+    return 116 * y ** (1 / 3) - 16 if y > 0.008856 else 903.3 * y
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG contrast of two colours."""
+    ys = [((lightness(list(bytes.fromhex(c[1:]))) + 16) / 116) ** 3 for c in (one, other)]
+    return (max(ys) + 0.05) / (min(ys) + 0.05)
+
+
+@pytest.mark.parametrize("background", ["#ffffff", "#111111"])
+def test_marks_stand_out_in_both_themes(background: str) -> None:
+    used = [style.PRICE, style.EQUITY, style.BENCHMARK, style.DRAWDOWN, style.LONG, style.SHORT]
+    for colour in (*used, *style.LINES):
+        assert contrast(colour, background) >= 3, colour
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "signed", "turns"),
+    [(0, 1, False, 0), (-1, 1, False, 0), (1, 2, True, 0), (-2, -1, True, 0), (-1, 3, True, 1)],
+)
+def test_palettes_change_lightness_one_way_but_at_zero(
+    low: float, high: float, signed: bool, turns: int
+) -> None:
+    found = colours.palette(low, high, signed=signed)
+    assert found.shape == (colours.LEVELS, 3)
+    assert found.dtype == np.uint8
+    steps = np.diff([lightness(colour) for colour in found[::8]])
+    assert np.count_nonzero(np.diff(np.sign(steps)) != 0) == turns
+    assert np.abs(steps).min() > 0
+
+
+def test_the_sign_shows_as_red_or_blue_equally_strong() -> None:
+    found = colours.palette(-2.0, 2.0, signed=True).astype(int)
+    red, blue = found[:, 0], found[:, 2]
+    assert np.all(red[:100] > blue[:100])
+    assert np.all(blue[-100:] > red[-100:])
+    mixed = colours.palette(-1.0, 4.0, signed=True).astype(int)
+    full = colours.palette(-4.0, 4.0, signed=True).astype(int)
+    # -1 is as pale where the range ends there as where it goes on to -4.
+    assert np.abs(mixed[0] - full[round(254 * 3 / 8)]).max() <= 3
+    np.testing.assert_array_equal(mixed[-1], full[-1])
+
+
+# Ticks and numbers
+
+
+@given(
+    low=st.floats(-1e9, 1e9),
+    span=st.floats(1e-6, 1e9),
+    count=st.integers(2, 12),
+)
+def test_ticks_are_round_few_inside_and_told_apart(low: float, span: float, count: int) -> None:
+    span = max(span, abs(low) * 1e-6)
+    found, step = style.ticks(low, low + span, count)
+    assert 1 <= len(found) <= count + 1
+    assert found[0] >= low - span * 1e-6
+    assert found[-1] <= low + span * (1 + 1e-6)
+    assert f"{step:.0e}"[0] in "125"
+    shown = [format(value, style.number_format(step)) for value in found]
+    assert len(set(shown)) == len(shown)
+
+
+@given(
+    start=st.integers(0, 2_000_000_000_000),
+    span=st.integers(2_000, 20 * 365 * 86_400_000),
+)
+def test_time_ticks_are_few_inside_and_told_apart(start: int, span: int) -> None:
+    found, tick_format = style.time_ticks(start, start + span)
+    times = found.astype(np.int64)
+    assert 1 <= len(found) <= 8
+    assert times.min() >= start
+    assert times.max() <= start + span
+    shown = [datetime.fromtimestamp(t / 1000, UTC).strftime(tick_format) for t in times]
+    assert len(set(shown)) == len(shown)
+    # What the format leaves out is nothing: each tick lies at the start of what it shows.
+    for time, text in zip(times, shown, strict=True):
+        assert datetime.fromtimestamp(time / 1000, UTC).strftime("%S") == "00" or ":" in text
+
+
+def test_numbers_and_units() -> None:
+    assert style.metric_label("total_return") == "total return (%)"
+    assert style.metric_label("sharpe") == "sharpe (annualised)"
+    assert style.metric_label("my_own") == "my own"
+    assert format(0.1234, style.metric_format("win_rate", 0.001)) == "12.3%"
+    assert format(1234.5, style.number_format(10)) == "1,234"
+    assert format(0.000012, style.number_format(1e-6)) == "0.000012"
+
+
+# The backtest
+
+
+def shape_of(values: list[float]) -> list[int]:
+    return [int(k) for k in chart._thin(np.array(values), 20)]
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200))
+def test_thinning_keeps_ends_and_extremes(values: list[float]) -> None:
+    kept = shape_of(values)
+    assert kept == sorted(set(kept))
+    assert {0, len(values) - 1} <= set(kept)
+    picked = [values[k] for k in kept]
+    assert (min(picked), max(picked)) == (min(values), max(values))
+    assert len(kept) <= 24
+    if len(values) <= 20:
+        assert kept == list(range(len(values)))
+
+
+def test_a_year_of_minutes_is_a_small_true_picture(market_data: Path) -> None:
+    file = market_data / "klines" / "binance_spot_BTCUSDT_1m_20230101_20231231.parquet"
+    raw = pd.read_parquet(file, columns=["open_time", "close"])
+    times = pd.to_datetime(raw["open_time"].to_numpy(), unit="ms", utc=True)
+    candles = pd.DataFrame({"close": raw["close"].to_numpy(float)}, index=times)
+    equity = candles["close"] / candles["close"].iloc[0] * 10_000
+    every = range(0, len(times) - 200, 100)
+    trades = trade_table(times, *((k, k + 50, 1) for k in every))
+    lines = {"mean": candles["close"].rolling(50).mean()}
+    widget = backtest_chart(candles, trades, equity, equity, title="BTCUSDT 1m", lines=lines)
+    assert repr(widget) == "BacktestChart(BTCUSDT 1m, 525,520 bars, 5,254 trades)"
+    assert size(widget) < 200_000
+    assert "500 of 5,254 trades marked" in texts(widget)
+    price, _, drawdown = figures(widget)
+    entries, exits = of_kind(price, bq.Scatter)
+    assert (len(entries.x), len(exits.x)) == (500, 500)
+    line = of_kind(price, bq.Lines)[0]
+    assert len(line.x) <= 2_004
+    assert line.y.dtype == np.float32
+    closes = line.y[-1]
+    assert closes.max() == np.float32(candles["close"].max())
+    assert closes.min() == np.float32(candles["close"].min())
+    at = candles.index.tz_localize(None).get_indexer(pd.DatetimeIndex(line.x))
+    np.testing.assert_array_equal(closes, candles["close"].to_numpy(np.float32)[at])
+    deepest = min(equity / equity.cummax() - 1)
+    assert of_kind(drawdown, bq.Lines)[0].y.min() == pytest.approx(deepest, rel=1e-6)
+
+
+def test_panels_share_one_time_scale_and_say_their_units() -> None:
+    candles = table([100.0, 101.0, 99.0, 102.0])
+    widget = draw(candles, trade_table(candles.index, (1, 2, 1)), [10_000, 10_000, 9_800, 9_800])
+    panels = figures(widget)
+    scales = {axis.scale.model_id for f in panels for axis in f.axes if axis.side == "bottom"}
+    assert len(scales) == 1
+    labels = [axis.label for f in panels for axis in f.axes]
+    assert labels == [
+        *("", "price (quote currency)"),
+        *("", "equity (quote currency)"),
+        *("time (UTC), 2023-01-01 00:00 to 2023-01-01 00:15", "drawdown (%)"),
+    ]
+
+
+def test_markers_tell_entries_exits_sides_and_open_trades() -> None:
+    candles = table([100.0 + k for k in range(10)])
+    trades = trade_table(candles.index, (1, 3, 1), (3, 5, -1), (7, None, 1))
+    widget = draw(candles, trades, [10_000.0] * 10)
+    found = {}
+    for mark in of_kind(figures(widget)[0], bq.Scatter):
+        bars = candles.index.tz_localize(None).get_indexer(pd.DatetimeIndex(mark.x))
+        found[mark.marker, mark.stroke] = dict(zip(bars.tolist(), mark.y.tolist(), strict=True))
+    assert found == {
+        ("triangle-up", style.LONG): {1: 101.0, 7: 107.0},
+        ("triangle-down", style.LONG): {3: 103.0},
+        ("circle", style.LONG): {9: 109.0},
+        ("triangle-up", style.SHORT): {3: 103.0},
+        ("triangle-down", style.SHORT): {5: 105.0},
+    }
+    for words in ("long entry", "long exit", "long still open", "short entry", "short exit"):
+        assert words in texts(widget)
+    assert "short still open" not in texts(widget)
+
+
+def test_drawdown_counts_the_starting_cash() -> None:
+    candles = table([100.0, 100.0, 100.0])
+    none = trade_table(candles.index)
+    equity = [9_000.0, 9_900.0, 9_450.0]
+    for cash, deepest in (
+        (None, 9_450 / 9_900 - 1),
+        (10_000.0, -0.1),
+        (5_000.0, 9_450 / 9_900 - 1),
+    ):
+        widget = draw(candles, none, equity, cash=cash)
+        mark = of_kind(figures(widget)[2], bq.Lines)[0]
+        assert mark.y.min() == pytest.approx(deepest, rel=1e-6)
+    assert "no trades" in texts(widget)
+
+
+def test_simulated_prices_can_not_be_overlooked() -> None:
+    real, made_up = (
+        table([1.0, 2.0], source="binance"),
+        table([1.0, 2.0], source="synthetic (seed 7)"),
+    )
+    none = trade_table(real.index)
+    assert "synthetic" not in texts(draw(real, none, [1.0, 1.0]))
+    widget = draw(made_up, none, [1.0, 1.0])
+    assert "synthetic prices" in texts(widget)
+    assert figures(widget)[0].axes[1].label == "price (quote currency, synthetic)"
+
+
+@pytest.mark.parametrize("bars", [1, 2])
+def test_a_handful_of_bars_and_a_flat_market_are_drawn(bars: int) -> None:
+    candles = table([100.0] * bars)
+    line = pd.Series(np.nan, index=candles.index)
+    widget = draw(candles, trade_table(candles.index), [10_000.0] * bars, lines={"mean": line})
+    mark = of_kind(figures(widget)[0], bq.Lines)[0]
+    assert mark.y.shape == (2, 2)  # a single bar is sent twice: bqplot would squeeze it away
+    assert mark.marker == ("circle" if bars == 1 else None)
+    for figure in figures(widget):
+        for axis in figure.axes:
+            assert axis.scale.min < axis.scale.max
+            assert len(axis.tick_values)
+
+
+def test_names_are_text_not_html() -> None:
+    candles = table([1.0, 2.0])
+    line = pd.Series([1.0, 2.0], index=candles.index)
+    widget = draw(candles, trade_table(candles.index), [1.0, 1.0], lines={"<b>fast": line})
+    assert "&lt;b&gt;fast" in texts(widget)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"candles": table([]).astype(float)}, "nothing to draw"),
+        ({"candles": table([1.0, 2.0]).rename(columns={"close": "Close"})}, "mean 'Close'"),
+        ({"trades": trade_table(table([1.0]).index).drop(columns="direction")}, "'direction'"),
+        ({"buy_and_hold": pd.Series([1.0], index=table([1.0]).index)}, "not at the same times"),
+        ({"lines": {"mean": pd.Series([1.0])}}, "line 'mean'.*reindex"),
+    ],
+)
+def test_what_can_not_be_drawn_is_refused(change: dict[str, Any], message: str) -> None:
+    candles = table([1.0, 2.0])
+    money = pd.Series([1.0, 1.0], index=candles.index)
+    arguments: dict[str, Any] = {
+        "candles": candles,
+        "trades": trade_table(candles.index),
+        "equity": money,
+        "buy_and_hold": money,
+        **change,
+    }
+    with pytest.raises(DataError, match=message):
+        backtest_chart(**arguments, title="")
+
+
+# The heat map
+
+
+def plane(rows: list[Any], columns: list[Any], cells: Any = None) -> pd.DataFrame:
+    shape = (len(rows), len(columns))
+    cells = np.arange(1.0, 1.0 + np.prod(shape)).reshape(shape) if cells is None else cells
+    return pd.DataFrame(
+        cells, index=pd.Index(rows, name="long"), columns=pd.Index(columns, name="short")
+    )
+
+
+def pixels(widget: Any, which: int = 0) -> Any:
+    png = of_kind(figures(widget)[which], bq.Image)[0].image.value
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
+
+
+def click(mark: Any, **where: float) -> None:
+    """What the browser sends at a click."""
+    mark._handle_custom_msg({"event": "element_click", "data": where}, [])
+
+
+def test_pixels_are_the_cells_with_the_first_row_at_the_bottom() -> None:
+    cells = np.array([[-0.2, 0.0, 0.12], [np.nan, 0.2, np.inf]])
+    widget = heatmap_chart(plane([20, 50], [5, 10, 15], cells), metric="total_return", title="")
+    shown = pixels(widget)
+    palette = colours.palette(-0.2, 0.2, signed=True)
+    assert shown.shape == (2, 3, 4)
+    for (row, column), level in {(0, 0): 0, (0, 1): 127, (0, 2): 203, (1, 1): 254}.items():
+        assert shown[1 - row, column].tolist() == [*palette[level], 255]
+    missing = list(bytes.fromhex(style.MISSING[1:]))
+    assert shown[0, 0].tolist() == shown[0, 2].tolist() == missing
+    assert "no value (2 of 6 cells)" in texts(widget)
+    bar = pixels(widget, 1)
+    assert bar[::-1, 0, :3].tolist() == palette.tolist()
+    axis = figures(widget)[1].axes[0]
+    assert (axis.scale.min, axis.scale.max, axis.label) == (-0.2, 0.2, "total return (%)")
+
+
+def test_axes_bear_the_parameters_own_values() -> None:
+    widget = heatmap_chart(plane([20, 50, 200], [0.5, 1.0]), metric="sharpe", title="")
+    across, up = figures(widget)[0].axes
+    assert (across.label, across.tick_labels) == ("short", {"0": "0.5", "1": "1"})
+    assert (up.label, up.tick_labels) == ("long (uneven steps)", {"0": "20", "1": "50", "2": "200"})
+    whole = list(range(5, 205))
+    across, _ = figures(heatmap_chart(plane(whole, whole), metric="sharpe", title=""))[0].axes
+    assert across.tick_labels == {str(k - 5): str(k) for k in range(20, 201, 20)}
+    assert across.label == "short"
+
+
+def test_a_click_gives_the_parameters_and_shows_the_value() -> None:
+    widget = heatmap_chart(
+        plane([20, 50], ["ema", "sma", "wma"], [[0.1, 0.2, 0.3], [0.4, np.nan, 0.6]]),
+        metric="win_rate",
+        title="",
+        mark_best=("wma", 50),
+    )
+    seen: list[tuple[Any, Any]] = []
+    widget.on_click(lambda x, y: seen.append((x, y)))
+    image, best, cursor = figures(widget)[0].marks
+    assert not cursor.visible
+    click(image, click_x=-0.4, click_y=1.45)
+    assert "short ema, long 50 → win rate 40.0%" in texts(widget)
+    assert (cursor.visible, cursor.x.tolist(), cursor.y.tolist()) == (True, [0.0], [1.0])
+    click(image, click_x=1.2, click_y=0.7)
+    assert "short sma, long 50 → no win rate" in texts(widget)
+    click(image, click_x=9.0, click_y=-3.0)  # a hair outside after rounding: the nearest cell
+    click(best, x=2, y=1)  # the marks lie over their cells
+    click(cursor)
+    assert {type(y) for _, y in seen} == {int}  # plain numbers, to be passed on to a strategy
+    assert seen == [("ema", 50), ("sma", 50), ("wma", 20), ("wma", 50), ("wma", 50)]
+    assert "best: short wma, long 50 → win rate 60.0%" in texts(widget)
+
+
+@pytest.mark.parametrize("shape", [(1, 7), (7, 1), (1, 1), (200, 200)])
+def test_any_shape_is_drawn_and_small(shape: tuple[int, int]) -> None:
+    noise = np.random.default_rng(1).standard_normal(shape)
+    values = plane(list(range(shape[0])), list(range(shape[1])), noise)
+    widget = heatmap_chart(values, metric="sharpe", title="ma_cross")
+    assert pixels(widget).shape == (*shape, 4)
+    assert size(widget) < 100_000
+    summary = f"HeatmapChart(ma_cross, sharpe over short ({shape[1]}) × long ({shape[0]}))"
+    assert widget._repr_mimebundle_()["text/plain"] == summary
+    for figure in figures(widget):
+        for axis in figure.axes:
+            assert axis.scale.min < axis.scale.max
+            assert len(axis.tick_values)
+
+
+def test_nothing_known_is_said() -> None:
+    widget = heatmap_chart(plane([1], [2], np.nan), metric="sharpe", title="")
+    assert "No cell has a value." in texts(widget)
+    assert len(figures(widget)) == 1  # no colours, no colour bar
+    line = line_chart(plane([1, 2], [2], np.nan)[2], metric="sharpe", title="")
+    assert "no value (2 of 2)" in texts(line)
+
+
+@pytest.mark.parametrize(
+    ("values", "best", "message"),
+    [
+        (plane([], [1]), None, "there are no rows"),
+        (plane([1], []), None, "there are no columns"),
+        (plane([1, 1], [2]), None, "have 1 twice"),
+        (plane([1], [2]).set_axis(pd.MultiIndex.from_tuples([(1, 2)])), None, "2 levels"),
+        (plane([20], [10]), (20, 10), r"\(x value, y value\): unknown short 20.*Known: 10"),
+    ],
+)
+def test_tables_that_are_no_plane_are_refused(values: Any, best: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        heatmap_chart(values, metric="sharpe", title="", mark_best=best)
+
+
+# The line
+
+
+@pytest.mark.parametrize(
+    ("metric", "place", "word"), [("sharpe", 2, "highest"), ("fees_paid", 0, "lowest")]
+)
+def test_a_line_marks_its_best_value(metric: str, place: int, word: str) -> None:
+    values = pd.Series([1.0, np.nan, 3.0, 2.0], index=pd.Index([5, 10, 20, 50], name="window"))
+    widget = line_chart(values, metric=metric, title="sma")
+    line, dots, best = figures(widget)[0].marks
+    np.testing.assert_array_equal(line.x, [5, 10, 20, 50])  # numbers keep their distances
+    np.testing.assert_array_equal(line.y, values)
+    assert dots.y.tolist() == [1.0, 3.0, 2.0]
+    assert best.x.tolist() == [values.index[place]]
+    assert f"{word}: window {values.index[place]}" in texts(widget)
+    assert [axis.label for axis in figures(widget)[0].axes] == [
+        "window",
+        style.metric_label(metric),
+    ]
+    assert repr(widget) == f"LineChart(sma, {metric} over window (4))"
+
+
+def test_a_line_over_names_and_a_single_point() -> None:
+    named = pd.Series([1.0, 2.0], index=pd.Index(["long", "both"], name="direction"))
+    axis = figures(line_chart(named, metric="sharpe", title=""))[0].axes[0]
+    assert axis.tick_labels == {"0": "long", "1": "both"}
+    single = pd.Series([0.5], index=pd.Index([10], name="window"))
+    dots, best = figures(line_chart(single, metric="win_rate", title=""))[0].marks
+    assert dots.y.tolist() == best.y.tolist() == [0.5]
