@@ -29,7 +29,7 @@ Key: TypeAlias = np.uint64  # a stream of random numbers is named by one 64-bit 
 OPEN, HIGH, LOW, CLOSE, VOLUME, QUOTE, TRADES, TAKER, TAKER_QUOTE = range(9)
 START, BASE_TRADES, TRADE_SIZE, STEP_COMMON, STEP_OWN, OWN_ACTIVITY = range(6)
 # STEP_*: this times the annual volatility that the part is to have when activity is all common.
-STEP_PER_VOLATILITY = 622_767
+STEP_PER_VOLATILITY = 560_000
 
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX1: Final = np.uint64(0xBF58476D1CE4E5B9)
@@ -48,9 +48,9 @@ _MOST_LOTS = 1 << 31
 
 # Innovations are drawn as sums of four 16-bit numbers; this is their standard deviation.
 NORMAL_SD = 65536 / math.sqrt(3)
-_SIZE_SPREAD = round(0.50 * 2**32 / NORMAL_SD)  # of a trade's mean size, in powers of two
+_SIZE_SPREAD = round(0.40 * 2**32 / NORMAL_SD)  # of a trade's mean size, in powers of two
 _TAKER_MEAN = round(0.48 * 65536)  # share of the volume bought by takers, Q16 ...
-_TAKER_PULL = round(0.28 * 65536)  # ... more of it the straighter the price went up
+_TAKER_PULL = round(0.30 * 65536)  # ... more of it the straighter the price went up
 _TAKER_SPREAD = round(0.16 * 2**32 / NORMAL_SD)
 
 
@@ -74,7 +74,7 @@ OWN_SIGMA = np.array([innovation(sigma, 0) for sigma, _ in _OWN])
 _HOURS = (1.02, 0.93, 0.83, 0.76, 0.74, 0.78, 0.84, 0.92, 0.94, 0.93, 0.94, 0.98,
           1.19, 1.36, 1.50, 1.52, 1.40, 1.25, 1.19, 1.15, 1.05, 0.95, 0.90, 0.88)  # fmt: skip
 HOURS = np.array([round((x - 1) * 1.3 * 65536) for x in _HOURS])
-WEEKDAYS = np.array([round(x * 65536) for x in (0.12, 0.14, 0.16, 0.14, 0.06, -0.40, -0.34)])
+WEEKDAYS = np.array([round(x * 65536) for x in (0.12, 0.14, 0.16, 0.14, 0.06, -0.46, -0.40)])
 
 
 @compiled
@@ -140,6 +140,13 @@ def _season(minute: int, hours: Ints, weekdays: Ints) -> int:
 
 
 @compiled
+def _lean(activity: int) -> int:
+    """Skew a symmetric activity: quiet minutes are less quiet than wild ones are wild."""
+    activity = min(max(activity, -_LARGEST_ACTIVITY), _LARGEST_ACTIVITY)
+    return activity + ((activity * activity) >> 20)
+
+
+@compiled
 def _moves(activity: int) -> int:
     """Chance (Q16) that the price moves in a slot: rises with the square of the activity."""
     above = min(max(activity + 140000, 0), 65536 * 4)
@@ -173,10 +180,8 @@ def simulate(out: Ints, first: int, symbol: Ints, market: Key, own: Key, halt: I
         burst += _news(market, base + 8) - (burst >> 4)
         common = _advance(parts, COMMON_SHIFTS, COMMON_FORCE, market, base) + (burst >> 8)
         common += _season(minute, HOURS, WEEKDAYS)
-        common = min(max(common, -_LARGEST_ACTIVITY), _LARGEST_ACTIVITY)
         mine = (_advance(owns, OWN_SHIFTS, OWN_FORCE, own, base) * symbol[OWN_ACTIVITY]) >> 16
-        mine = min(max(common + mine, -_LARGEST_ACTIVITY), _LARGEST_ACTIVITY)
-
+        common, mine = _lean(common), _lean(common + mine)
         price = _walk(path, price, common, mine, symbol, market, own, base)
         trades = (symbol[BASE_TRADES] * power(mine)) >> 16
         if halt[0] <= minute < halt[1]:
@@ -194,8 +199,8 @@ def _walk(
 ) -> int:
     """Let the price take its twelve chances to move; ``path`` gets what was paid, in ticks."""
     chance = _moves(common)
-    step_common = (symbol[STEP_COMMON] * power(common * 7 // 8)) >> 16
-    step_own = (symbol[STEP_OWN] * power(mine * 7 // 8)) >> 16
+    step_common = (symbol[STEP_COMMON] * power(common * 13 // 16)) >> 16
+    step_own = (symbol[STEP_OWN] * power(mine * 13 // 16)) >> 16
     sides = word(own, base + 8)
     path[0] = (price >> _SUB) + _signed(sides & _ONE)
     gates = sides
@@ -234,7 +239,7 @@ def _candle(
         travelled += abs(paid - before)
         before = paid
     dice = word(own, base + 9)
-    size = power(mine // 3 + ((draw(word(own, base + 10)) * _SIZE_SPREAD) >> 16))
+    size = power(mine * 5 // 16 + ((draw(word(own, base + 10)) * _SIZE_SPREAD) >> 16))
     volume = trades * max((symbol[TRADE_SIZE] * size) >> 16, 1)
     volume = min(volume, _MOST_LOTS)
     pull = (seen[-1] - seen[0]) * _TAKER_PULL // max(travelled, 1)

@@ -40,10 +40,10 @@ class _Listing(NamedTuple):
 _LISTINGS = {
     "BTCUSDT": _Listing(2, 5, 16_500.0, 520, 0.026, 0.403, 0.118, 0.35),
     "ETHUSDT": _Listing(2, 4, 1_195.0, 400, 0.42, 0.418, 0.165, 0.6),
-    "SOLUSDT": _Listing(2, 2, 9.97, 120, 18.0, 0.578, 0.358, 1.0),
-    "BNBUSDT": _Listing(1, 3, 245.7, 160, 0.55, 0.332, 0.223, 0.8),
-    "ADAUSDT": _Listing(4, 1, 0.246, 110, 330.0, 0.487, 0.315, 1.0),
-    "XRPUSDT": _Listing(4, 0, 0.339, 170, 700.0, 0.429, 0.344, 1.0),
+    "SOLUSDT": _Listing(2, 2, 9.97, 120, 18.0, 0.60, 0.30, 1.0),
+    "BNBUSDT": _Listing(1, 3, 245.7, 160, 0.55, 0.335, 0.20, 0.8),
+    "ADAUSDT": _Listing(4, 1, 0.246, 110, 330.0, 0.51, 0.27, 1.0),
+    "XRPUSDT": _Listing(4, 0, 0.339, 170, 700.0, 0.45, 0.30, 1.0),
 }
 SYMBOLS: tuple[str, ...] = tuple(_LISTINGS)
 
