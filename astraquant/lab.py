@@ -46,9 +46,10 @@ def run_lab(arguments: list[str], project: Path = PROJECT) -> int:
     )
     known, others = parser.parse_known_args(arguments)
     _require(project / "notebooks")
+    from jupyterlab.commands import get_user_settings_dir
     from jupyterlab.labapp import LabApp
 
-    settings = _theme_file(Path(LabApp().user_settings_dir))
+    settings = _theme_file(Path(get_user_settings_dir()))
     if known.theme:
         _update_json(settings, THEMES[known.theme])
     state = project / ".jupyter"  # not the user's: other projects have other windows open
@@ -58,6 +59,7 @@ def run_lab(arguments: list[str], project: Path = PROJECT) -> int:
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # a kernel "python3" of the user may lead elsewhere
     trust((project / "notebooks").rglob("*.ipynb"))
     options = {
+        "Application.log_level": "WARN",  # else the address drowns in thirty other lines
         "ServerApp.root_dir": str(project),
         "LabApp.default_url": f"/lab/tree/{START}",
         "LabApp.workspaces_dir": str(state / "workspaces"),
@@ -66,6 +68,7 @@ def run_lab(arguments: list[str], project: Path = PROJECT) -> int:
     chosen = [f"--{name}={value}" for name, value in options.items() if f"--{name}" not in given]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         chosen.append("--allow-root")  # in a container there is nobody else
+    print(f"JupyterLab on {project}: Ctrl-C, twice, stops it.", flush=True)
     LabApp.launch_instance([*chosen, *others])
     return 0
 

@@ -29,6 +29,12 @@ RUN_ALL_AFRESH = """async () => {
 }"""
 TRUSTED = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
     .every(cell => cell.type !== 'code' || cell.trusted)"""
+# From the top of the first cell to the end of the last.
+HEIGHT = """() => {
+    const cells = document.querySelectorAll('.jp-Notebook .jp-Cell');
+    const [first, last] = [cells[0], cells[cells.length - 1]];
+    return last.getBoundingClientRect().bottom - first.getBoundingClientRect().top;
+}"""
 BAD_WIDGETS = "text=/Error (displaying|creating) widget|Loading widget|Model not found/"
 
 
@@ -42,10 +48,9 @@ def open_notebook(page: Page, lab: Lab, name: str) -> None:
 
 def show_whole(page: Page) -> None:
     """Make the window as high as the notebook, so that all of it is drawn."""
-    outer = ".jp-Notebook .jp-WindowedPanel-outer"
     for _ in range(3):  # drawing more may make it higher
-        high = page.evaluate(f"document.querySelector('{outer}').scrollHeight")
-        page.set_viewport_size({"width": 1400, "height": min(int(high) + 160, 15_000)})
+        high = min(max(900, int(page.evaluate(HEIGHT)) + 200), 15_000)
+        page.set_viewport_size({"width": 1400, "height": high})
         page.wait_for_function("() => new Promise(r => requestIdleCallback(() => r(true)))")
 
 
