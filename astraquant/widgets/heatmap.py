@@ -244,7 +244,7 @@ def _png(cells: Array, low: float, high: float, metric: str) -> bytes:
 
 
 def _colour_bar(low: float, high: float, metric: str, height: int) -> bq.Figure:
-    marked, step = style.ticks(low, high, max(2, height // 55))
+    marked, step = style.ticks(low, high, max(3, height // 55))
     x = bq.LinearScale(min=0.0, max=1.0, allow_padding=False)
     y = bq.LinearScale(min=low, max=high, allow_padding=False)
     axis = bq.Axis(

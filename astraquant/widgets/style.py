@@ -136,7 +136,7 @@ def nice_range(values: Array, pad: float = 0.04) -> tuple[float, float]:
 
 
 def ticks(low: float, high: float, count: int) -> tuple[Array, float]:
-    """At most ``count`` + 1 round numbers from ``low`` to ``high``, and their step."""
+    """Round numbers within, 1 (``count`` ≥ 3) to ``count`` + 1 of them, and their step."""
     step = nice_step(high - low, count)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return np.arange(first, last + 1) * step, step
