@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numba
+import numpy as np
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -19,3 +20,14 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """
     result: Callable[P, R] = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     return result
+
+
+def as_input(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A read-only, contiguous view (a copy where it must be) of an array, for a kernel.
+
+    The compiler takes read-only and strided arrays for types of their own and compiles a kernel
+    again for each; so they all get the one type that pandas' own columns have.
+    """
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view

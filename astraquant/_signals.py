@@ -6,14 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from ._compile import compiled
+from ._compile import as_input, compiled
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-@compiled
 def held(enter: Array, exit: Array) -> Array:
     """Flat until ``enter``, held until ``exit``; both at once: stay as it is (bool arrays)."""
+    return _held(as_input(enter), as_input(exit))
+
+
+@compiled
+def _held(enter: Array, exit: Array) -> Array:
     result = np.empty(len(enter), np.bool_)
     state = False
     for i in range(len(enter)):
@@ -41,4 +45,5 @@ def crossed(a: Array, b: Array, above: bool) -> tuple[Array, Array]:
     ``above=False``: the mirror image. Unknown where one of the four numbers is NaN, and at bar 0.
     """
     # a crossing below b is b crossing above a: b[i-1] <= a[i-1] and b[i] > a[i]
-    return _crossed_above(a, b) if above else _crossed_above(b, a)
+    low, high = (as_input(b), as_input(a)) if above else (as_input(a), as_input(b))
+    return _crossed_above(high, low)

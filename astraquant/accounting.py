@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._compile import compiled
+from ._compile import as_input, compiled
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -61,7 +61,18 @@ def run_ledger(
     trades = np.zeros(int(np.count_nonzero(changes & (target != 0))), TRADE)
     equity, returns = np.zeros((2, len(target)))
     held = np.zeros(len(target), np.int8)
-    made = _run(target, price, close, cost, slippage, cash, equity, returns, held, trades)
+    made = _run(
+        as_input(target),
+        as_input(price),
+        as_input(close),
+        float(cost),
+        float(slippage),
+        float(cash),
+        equity,
+        returns,
+        held,
+        trades,
+    )
     return Ledger(equity, returns, held, trades[:made])
 
 

@@ -116,7 +116,7 @@ class Graph:
 
 
 def _article(name: str) -> str:
-    return f"an {name}" if name[0].lower() in "aeiou" else f"a {name}"
+    return f"an {name}" if name[0].lower() in "aeioun" else f"a {name}"  # an ndarray
 
 
 class Node:

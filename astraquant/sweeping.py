@@ -151,6 +151,7 @@ class _Job:
         self.candles = candles.copy(deep=False) if isinstance(candles, pd.DataFrame) else candles
         self.memory_limit = memory_limit
         self.reason = ""
+        self.imprecise = 0  # runs that lost nearly all, beyond vectorbt's precision
         frames = grid.levels.get("timeframe", (grid.fixed.get("timeframe"),))
         self.markets = {frame: Market(candles, frame, start, end) for frame in frames}
 
@@ -159,6 +160,14 @@ class _Job:
         arguments = self.grid.arguments(row)
         frame, cost = arguments.pop("timeframe"), arguments.pop("cost")
         return frame, cost, self.strategy.bind(arguments)
+
+    @property
+    def engine(self) -> str:
+        """Who did the work, for the passport."""
+        text = "vectorbt"
+        if self.imprecise:
+            text += f"; {self.imprecise:,} runs that lost nearly all, by our own ledger"
+        return text + (f"; strategy on arrays: {self.reason}" if self.reason else "")
 
     def run(self) -> pd.DataFrame:
         """The table of all rows."""
@@ -216,7 +225,8 @@ class _Job:
             ledgers = simulate(np.column_stack([targets[row] for row in members]), market, options)
             hold = market.buy_and_hold(options)
             volume = market.evaluated["volume"]
-            for row, ledger in zip(members, ledgers, strict=True):
+            for row, (ledger, precise) in zip(members, ledgers, strict=True):
+                self.imprecise += not precise
                 yield (
                     row,
                     metrics.figures(
@@ -340,7 +350,7 @@ class Sweep:
             "trials": len(self.table),
             "skipped": self.skipped,
             "options": {name: value for name, value in options.items() if name != "cost"},
-            "engine": "vectorbt" + (f", arrays: {self._job.reason}" if self._job.reason else ""),
+            "engine": self._job.engine,
             "seed": None,
             **market.passport(),
         }

@@ -69,14 +69,18 @@ def build_portfolio(
 # all would so lose its later trades; with a start this many times richer (a power of two, so that
 # nothing is rounded) it keeps them.
 _RICHER = 2.0**800
-_TOO_LITTLE = 1e-9
+_TOO_LITTLE = 1e-6
+# What it may short it keeps as a running sum, rounding errors of the starting cash included.
+_TOO_LITTLE_TO_SHORT = 1e-6
 
 
-def simulate(targets: Array, market: Market, options: Options) -> Iterator[Ledger]:
-    """The ledgers of many runs over one market, by vectorbt's bookkeeping.
+def simulate(targets: Array, market: Market, options: Options) -> Iterator[tuple[Ledger, bool]]:
+    """The ledgers of many runs over one market: vectorbt's fills, sizes, fees and profits.
 
-    ``targets``: int8 of shape (bars, runs). A run that shrinks even below `_RICHER` is left to our
-    own ledger.
+    ``targets``: int8 of shape (bars, runs). Equity is marked from vectorbt's trades; its own is a
+    running sum of cash flows, whose rounding errors drown a run that has lost nearly all. A run
+    that shrinks beyond vectorbt's own precision is left to our ledger; the bool says whether the
+    figures are vectorbt's.
     """
     bars = market.evaluated
     price, close = bars[options.fill], bars["close"]
@@ -90,66 +94,92 @@ def simulate(targets: Array, market: Market, options: Options) -> Iterator[Ledge
         cash=options.cash * _RICHER,
         bar=pd.Timedelta(timeframes.duration(market.timeframe), "ms"),
     )
-    values = portfolio.value().to_numpy()
     records = portfolio.trades.values
     bounds = np.searchsorted(records["col"], np.arange(targets.shape[1] + 1))
-    for run_number in range(targets.shape[1]):
-        target, equity = targets[:, run_number], values[:, run_number]
-        trades = _our_trades(records[bounds[run_number] : bounds[run_number + 1]], options.cost)
-        ruin = _first_ruin(equity)
-        if ruin is None and equity.min() < _TOO_LITTLE * options.cash:
-            yield run(market, target, options)
-            continue
-        held = target.copy()
-        if ruin is not None:
-            equity = equity.copy()
-            equity[ruin:], held[ruin:] = 0.0, 0
-            trades = _end_in_ruin(trades, ruin, target, price, close, options)
-        before = np.concatenate([[options.cash * _RICHER], equity[:-1]])
-        returns = np.divide(equity, before, out=np.ones_like(equity), where=before > 0) - 1.0
-        for name in ("quantity", "fees", "profit"):
-            trades[name] /= _RICHER
-        yield Ledger(equity / _RICHER, returns, held, trades)
+    for column in range(targets.shape[1]):
+        mine = records[bounds[column] : bounds[column + 1]]
+        trades = _our_trades(mine, options.cost)
+        ledger = _mark(trades, close, options.cost, options.cash * _RICHER)
+        if _is_precise(ledger, price, options.cash):
+            yield ledger, True
+        else:
+            yield run(market, targets[:, column], options), False
 
 
-def _first_ruin(equity: Array) -> int | None:
-    lost = equity <= 0
-    return int(np.argmax(lost)) if lost.any() else None
+def _is_precise(ledger: Ledger, price: Array, cash: float) -> bool:
+    """Whether equity stayed above what vectorbt can still tell from zero, up to a ruin."""
+    alive = ledger.equity[ledger.equity > 0]
+    least = float(alive.min()) if len(alive) else cash
+    if (ledger.trades["direction"] < 0).any() and least < _TOO_LITTLE_TO_SHORT * cash:
+        return False
+    return least * _RICHER / max(1.0, float(price.max())) > _TOO_LITTLE  # money, and quantity
 
 
 def _our_trades(records: Array, cost: float) -> Array:
-    """Vectorbt's records of one run as an array of `TRADE`."""
+    """vectorbt's records of one run as an array of `TRADE`, up to a ruin, which it doesn't know."""
     trades = np.zeros(len(records), TRADE)
+    for ours, theirs in (
+        ("entry_bar", "entry_idx"),
+        ("exit_bar", "exit_idx"),
+        ("entry_price", "entry_price"),
+        ("exit_price", "exit_price"),
+        ("quantity", "size"),
+        ("profit", "pnl"),
+        ("result", "return"),
+    ):
+        trades[ours] = records[theirs]
     trades["direction"] = np.where(records["direction"] == 0, 1, -1)
-    trades["entry_bar"] = records["entry_idx"]
-    trades["exit_bar"] = records["exit_idx"]
-    trades["quantity"] = records["size"]
     trades["fees"] = records["entry_fees"] + records["exit_fees"]
-    trades["profit"] = records["pnl"]
-    trades["result"] = records["return"]
     trades["growth"] = 1.0 + records["return"] / (1.0 + cost)
     trades["status"] = np.where(records["status"] == 0, OPEN, CLOSED)
-    for ours, theirs in (("entry_price", "entry_price"), ("exit_price", "exit_price")):
-        trades[ours] = records[theirs]
+    # A short that can't be bought back whole is bought back in part: two records of one entry.
+    parts = np.flatnonzero(np.diff(trades["entry_bar"]) == 0)
+    if len(parts):
+        first = int(parts[0])
+        trades["quantity"][first] += trades["quantity"][first + 1]
+        return _ruined(trades[: first + 1], cost)
+    lost = np.flatnonzero(trades["growth"] <= _ROUNDING)
+    closed = lost[trades["status"][lost] == CLOSED]
+    return _ruined(trades[: closed[0] + 1], cost) if len(closed) else trades
+
+
+_ROUNDING = 1e-12  # a stake that shrinks to this share is lost; what is left is a rounding error
+
+
+def _ruined(trades: Array, cost: float) -> Array:
+    """``trades`` with the last one's whole stake lost."""
+    last = trades[-1:]
+    last["fees"] = last["quantity"] * last["entry_price"] * cost
+    last["profit"] = -last["quantity"] * last["entry_price"] * (1.0 + cost)
+    last["result"], last["growth"], last["status"] = -(1.0 + cost), 0.0, RUINED
     return trades
 
 
-def _end_in_ruin(
-    trades: Array, ruin: int, target: Array, price: Array, close: Array, options: Options
-) -> Array:
-    """The trades up to the ruin, which vectorbt doesn't know: the last one loses its whole stake."""
-    kept = trades[trades["entry_bar"] <= ruin]
-    # vectorbt buys back as much as the cash allows and records that part as a trade of its own.
-    parts = kept["entry_bar"] == kept["entry_bar"][-1]
-    whole = kept["quantity"][parts].sum()
-    kept = np.concatenate([kept[~parts], kept[-1:]])
-    last = kept[-1:]
-    last["quantity"] = whole
-    filled = ruin > 0 and target[ruin] != target[ruin - 1] and last["entry_bar"][0] < ruin
-    stake = last["quantity"] * last["entry_price"] * (1.0 + options.cost)
-    last["exit_bar"] = ruin
-    last["exit_price"] = price[ruin] * (1.0 + options.slippage) if filled else close[ruin]
-    last["fees"] = last["quantity"] * last["entry_price"] * options.cost
-    last["profit"], last["result"] = -stake, -(1.0 + options.cost)
-    last["growth"], last["status"] = 0.0, RUINED
-    return kept
+def _mark(trades: Array, close: Array, cost: float, cash: float) -> Ledger:
+    """Mark the trades of one run at every close and bring the money down to its true size."""
+    bar = np.arange(len(close))
+    number = np.searchsorted(trades["entry_bar"], bar, side="right") - 1  # the last trade begun
+    equity, held = np.full(len(close), cash), np.zeros(len(close), np.int8)
+    if len(trades):
+        last = trades[np.maximum(number, 0)]
+        stake = last["quantity"] * last["entry_price"] * (1.0 + cost)
+        proceeds = stake + last["quantity"] * last["entry_price"] * (1.0 - cost)
+        worth = last["quantity"] * close
+        marked = np.where(last["direction"] > 0, worth, proceeds - worth)
+        ends = np.where(last["status"] == OPEN, len(close), last["exit_bar"])
+        inside = (number >= 0) & (bar < ends)
+        equity = np.where(inside, marked, np.where(number >= 0, stake + last["profit"], cash))
+        held = np.where(inside, last["direction"], 0).astype(np.int8)
+    lost = np.flatnonzero(equity <= 0)
+    if len(lost):
+        ruin = int(lost[0])
+        trades = trades[: number[ruin] + 1]
+        if held[ruin]:  # at a close, in mid-trade; else at the fill that _our_trades found
+            trades["exit_bar"][-1], trades["exit_price"][-1] = ruin, close[ruin]
+            trades = _ruined(trades, cost)
+        equity[ruin:], held[ruin:] = 0.0, 0
+    before = np.concatenate([[cash], equity[:-1]])
+    returns = np.divide(equity, before, out=np.ones_like(equity), where=before > 0) - 1.0
+    for name in ("quantity", "fees", "profit"):
+        trades[name] /= _RICHER
+    return Ledger(equity / _RICHER, returns, held, trades)

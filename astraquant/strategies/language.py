@@ -50,14 +50,16 @@ def _crossed(name: str, a: Any, b: Any) -> Any:
             raise StrategyError(f"{name} takes series of numbers, not conditions")
         return graph.node("boolean", name, nodes)
     left, right = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if max(left.ndim, right.ndim) != 1:
-        raise StrategyError(f"{name} needs at least one series; it got {a!r} and {b!r}")
-    try:
-        left, right = np.broadcast_arrays(left, right)
-    except ValueError:
+    if sorted((left.ndim, right.ndim)) not in ([0, 1], [1, 1]):
+        raise StrategyError(f"{name} takes two series, or one and a number; it got {a!r} and {b!r}")
+    if left.ndim == 0:
+        left = np.full(len(right), left)
+    if right.ndim == 0:
+        right = np.full(len(left), right)
+    if len(left) != len(right):
         raise StrategyError(
             f"{name} got series of {len(left)} and {len(right)} values; expected equal lengths"
-        ) from None
+        )
     return crossed(left, right, name == "crossed_above")[0]
 
 
