@@ -19,7 +19,8 @@ Common to all of them:
 * **Ties.** sma and wma of prices on the grid of 10^-8 are the correctly rounded averages of the
   decimal prices: what is equal on paper is equal here. That holds while prices are below 11 million
   and price times sum of weights is below 4.6e10: at 100,000 for windows up to 460,000 (sma) and 950
-  (wma). Other values are summed to about 32 digits; flat stretches are exact for them too.
+  (wma). Other values are summed to about 32 digits, which is as good for whole numbers of any size,
+  and flat stretches are exact for them too.
 
 Definitions and warm-up are those of TA-Lib (https://ta-lib.org), with one departure (``rsi``).
 """
