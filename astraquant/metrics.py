@@ -41,8 +41,8 @@ DEFINITIONS: dict[str, str] = {
 }
 # The two figures that only a single run has.
 BACKTEST_ONLY = ("sharpe_daily", "break_even_cost")
-# Returns went through prices and carry rounding errors of 1e-16: a deviation below this is none. One
-# tick of a hundred-thousandth in a million bars still lies well above it.
+# Returns went through prices and carry rounding errors of 1e-16: a deviation below this is none.
+# One tick of a hundred-thousandth in a million bars still lies well above it.
 NEGLIGIBLE = 1e-12
 LOWER_IS_BETTER = frozenset({"turnover", "fees_paid", "fills_without_volume"})
 

@@ -17,6 +17,7 @@ _PERCENT = frozenset(
     "best_trade worst_trade exposure".split()
 )
 _WHOLE = frozenset({"trades", "fills_without_volume"})
+_SHOWN = ("total_return", "sharpe", "max_drawdown", "trades", "exposure")  # of a sweep's best rows
 _BASIS_POINTS = frozenset({"break_even_cost"})
 
 
@@ -54,20 +55,43 @@ def backtest_html(result: Backtest) -> str:
 
 def sweep_html(result: Sweep) -> str:
     """The five best rows by Sharpe ratio, and how many trials they are the best of."""
-    best = result.table.dropna(subset=["sharpe"]).nlargest(5, "sharpe")
-    shown = ["total_return", "sharpe", "max_drawdown", "trades", "exposure"]
-    names = [*map(str, result.table.index.names), *shown]
+    best = result.ranking("sharpe").head(5)
+    names = [*map(str, result.table.index.names), *_SHOWN]
     head = "".join(f"<th>{escape(name.replace('_', ' '))}</th>" for name in names)
     rows = "".join(
         "<tr>"
         + "".join(f"<td>{escape(str(value))}</td>" for value in cast(tuple[object, ...], place))
-        + "".join(f"<td>{format_figure(name, float(row[name]))}</td>" for name in shown)
+        + "".join(f"<td>{format_figure(name, float(row[name]))}</td>" for name in _SHOWN)
         + "</tr>"
         for place, row in best.iterrows()
     )
     return (
         f"<div><strong>{escape(repr(result)[1:-1])}</strong>"
         f"<table><tr>{head}</tr>{rows}</table>"
-        f"<p><em>The best {len(best)} of {len(result.table):,} trials by Sharpe ratio: the best of "
-        "many is partly luck.</em></p></div>"
+        f"<p><em>{_luck(result, len(best), 'sharpe')}</em></p></div>"
     )
+
+
+def backtest_text(result: Backtest) -> str:
+    """The figures for a terminal: one a line with its definition, then contract and notes."""
+    lines = [f"{result.metrics.name} on {len(result.equity):,} bars of {result.timeframe}", ""]
+    for name, value in zip(map(str, result.metrics.index), result.metrics, strict=True):
+        lines.append(f"{name:<20} {format_figure(name, float(value)):>14}   {DEFINITIONS[name]}")
+    return "\n".join([*lines, "", result.options.contract, *result.notes])
+
+
+def sweep_text(result: Sweep, metric: str, top: int) -> str:
+    """The best rows for a terminal, and how many trials they are the best of."""
+    best = result.ranking(metric).head(top)
+    names = [metric, *(name for name in _SHOWN if name != metric)]
+    rows = [[*map(str, result.table.index.names), *names]]
+    for place, row in best.iterrows():
+        figures = [format_figure(name, float(row[name])) for name in names]
+        rows.append([*map(str, cast(tuple[object, ...], place)), *figures])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join([repr(result)[1:-1], "", *lines, "", _luck(result, len(best), metric)])
+
+
+def _luck(result: Sweep, shown: int, metric: str) -> str:
+    return f"The best {shown} of {len(result.table):,} trials by {metric}: the best of many is partly luck."

@@ -272,6 +272,12 @@ class Sweep:
             raise StrategyError(f"no combination has a {metric}: every row is NaN (did any trade?)")
         return cast(pd.Series, self.table.loc[place])
 
+    def ranking(self, metric: str = "sharpe") -> pd.DataFrame:
+        """The rows that have a ``metric``, the best first."""
+        known = self.table[self._column(metric).notna()]
+        ascending = metric in metrics.LOWER_IS_BETTER
+        return known.sort_values(metric, ascending=ascending, kind="stable")
+
     def backtest(self, row: tuple[Any, ...]) -> Backtest:
         """One row as a run with trades, equity and pictures: ``sweep.backtest(sweep.best().name)``."""
         if row not in self.table.index:

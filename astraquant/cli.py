@@ -1,0 +1,271 @@
+"""The command line: a thin layer over the functions of the same names.
+
+Exit codes: 0 done, 1 refused (the reason is on stderr), 2 misspelled command line, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+from .errors import AstraQuantError, DataError, StrategyError, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .strategies.definition import Parameter, Strategy
+
+EXAMPLES = """examples:
+  astraquant lab                       open JupyterLab on the notebooks
+  astraquant test                      run every test and notebook
+  astraquant backtest sample short=50 long=200 --timeframe 5m --cost 0.001
+  astraquant sweep BTCUSDT-1m.parquet --short 5:50:5 --long 20:205:20 --timeframe 5m --top 10
+
+astraquant COMMAND --help explains a command."""
+
+BACKTEST_EXAMPLES = """examples:
+  astraquant backtest BTCUSDT-1m.parquet --strategy ma_cross short=50 long=200 --timeframe 5m
+  astraquant backtest sample short=20 long=100 --timeframe 1h --direction both --json
+
+FILE is any candle file, a folder or a pattern of archives, or the word sample: a synthetic
+market, made on the spot."""
+
+SWEEP_EXAMPLES = """examples:
+  astraquant sweep BTCUSDT-1m.parquet --short 5:50:5 --long 20:205:20 --timeframe 5m
+  astraquant sweep sample --short 10,20,50 --long 100,200 --timeframe 15m,1h --cost 0,0.001
+
+Several values: a list 10,20,50 or a span from:to or from:to:step, without its end, as in Python:
+5:205 means 5 to 204. FILE is any candle file, or the word sample: a synthetic market."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command line (default: that of the process) and return its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "lab": _lab,
+        "test": _test,
+        "backtest": _backtest,
+        "sweep": _sweep,
+    }
+    if not arguments or arguments[0].startswith("-"):
+        _top_parser(commands).parse_args(arguments or ["--help"])
+        return 0
+    name, *rest = arguments
+    try:
+        if name not in commands:
+            print(f"astraquant: {unknown('command', name, commands)}", file=sys.stderr)
+            return 2
+        return commands[name](rest)
+    except AstraQuantError as error:
+        print(f"astraquant {name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _top_parser(commands: Iterable[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="astraquant",
+        description="Research trading strategies in Jupyter and on the command line.",
+        usage=f"astraquant {{{','.join(commands)}}} ...",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"astraquant {__version__}")
+    return parser
+
+
+def _lab(arguments: list[str]) -> int:
+    from .lab import run_lab
+
+    return run_lab(arguments)
+
+
+def _test(arguments: list[str]) -> int:
+    from .lab import run_test
+
+    return run_test(arguments)
+
+
+def _parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """What `backtest` and `sweep` have in common."""
+    parser = argparse.ArgumentParser(
+        prog=f"astraquant {name}",
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("file", metavar="FILE", help='candles, or "sample"')
+    parser.add_argument("--strategy", default="ma_cross", help="its name (default: ma_cross)")
+    several = " (several: a list)" if name == "sweep" else ""
+    parser.add_argument("--timeframe", help=f"resample to it first, such as 5m{several}")
+    parser.add_argument(
+        "--cost", default="0.001", help=f"fraction of the traded value per side{several}"
+    )
+    parser.add_argument("--slippage", type=float, default=0.0, help="fraction a fill is worse")
+    parser.add_argument("--fill", default="open", help="open (of the next bar) or close")
+    parser.add_argument("--direction", default="long", help="long, short or both")
+    parser.add_argument("--cash", type=float, default=10_000.0, help="to start with")
+    parser.add_argument("--start", help="first evaluated time, UTC")
+    parser.add_argument("--end", help="time before which evaluation ends, UTC")
+    return parser
+
+
+def _options(known: argparse.Namespace) -> dict[str, Any]:
+    names = ("slippage", "fill", "direction", "cash", "start", "end")
+    return {name: getattr(known, name) for name in names}
+
+
+def _candles(file: str) -> pd.DataFrame:
+    from .data import load_candles, read_candles
+
+    return load_candles("BTCUSDT", "1m") if file == "sample" else read_candles(file)
+
+
+def _number(parameter: str, text: str, kind: type) -> Any:
+    if kind is str:
+        return text
+    try:
+        return kind(text)
+    except ValueError:
+        expected = "a whole number" if kind is int else "a number"
+        raise StrategyError(f"{parameter}={text!r}: expected {expected}") from None
+
+
+def _backtest(arguments: list[str]) -> int:
+    parser = _parser("backtest", "Run one strategy over candles.", BACKTEST_EXAMPLES)
+    parser.add_argument("parameters", metavar="NAME=VALUE", nargs="*", help="the strategy's own")
+    parser.add_argument("--json", action="store_true", help="print the result for a machine")
+    known = parser.parse_intermixed_args(arguments)
+
+    from .backtesting import backtest
+    from .reports import backtest_text
+    from .strategies import find_strategy
+
+    strategy = find_strategy(known.strategy)
+    parameters = dict(_assignment(strategy, text) for text in known.parameters)
+    result = backtest(
+        _candles(known.file),
+        strategy,
+        timeframe=known.timeframe,
+        cost=_number("cost", known.cost, float),
+        **_options(known),
+        **parameters,
+    )
+    if known.json:
+        print(json.dumps(_plain(result), indent=2, allow_nan=False))
+    else:
+        print(backtest_text(result))
+    return 0
+
+
+def _assignment(strategy: Strategy, text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise StrategyError(f"{text!r}: expected NAME=VALUE, such as short=50")
+    strategy.check_name(name)
+    return name, _number(name, value, strategy.parameters[name].kind)
+
+
+def _plain(result: Any) -> dict[str, Any]:
+    """A backtest in what JSON knows: a figure without a value is null."""
+    figures = {name: None if math.isnan(v) else v for name, v in result.metrics.items()}
+    return {
+        "metrics": figures,
+        "notes": list(result.notes),
+        "pending": result.pending,
+        "passport": result.passport,
+    }
+
+
+def _sweep(arguments: list[str]) -> int:
+    from .strategies import find_strategy
+
+    parser = _parser(
+        "sweep", "Run one strategy with every combination of parameters.", SWEEP_EXAMPLES
+    )
+    parser.add_argument("--metric", default="sharpe", help="what the table is sorted by")
+    parser.add_argument("--top", type=int, default=10, help="rows to print (default: 10)")
+    parser.add_argument("--out", type=Path, help="write the whole table: .parquet or .csv")
+    # The strategy's parameters are options too, so its name has to be known first.
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--strategy", default="ma_cross")
+    strategy = find_strategy(first.parse_known_args(arguments)[0].strategy)
+    own = parser.add_argument_group(f"parameters of {strategy.name}")
+    for name, parameter in strategy.parameters.items():
+        own.add_argument(
+            f"--{name}", help=f"{parameter.kind.__name__}, default {parameter.default}"
+        )
+    known = parser.parse_args(arguments)
+    _check_out(known.out)
+    if known.top < 1:
+        raise StrategyError(f"--top {known.top}: expected at least one row")
+    given = {n: p for n, p in strategy.parameters.items() if getattr(known, n) is not None}
+    grid = {name: _values(p, getattr(known, name)) for name, p in given.items()}
+    return _run_sweep(known, strategy, grid)
+
+
+def _run_sweep(known: argparse.Namespace, strategy: Strategy, grid: dict[str, Any]) -> int:
+    from .reports import sweep_text
+    from .sweeping import sweep
+
+    costs = [_number("cost", text, float) for text in known.cost.split(",")]
+    frames = known.timeframe.split(",") if known.timeframe else [None]
+    began = time.perf_counter()
+    result = sweep(
+        _candles(known.file),
+        strategy,
+        timeframe=frames if len(frames) > 1 else frames[0],
+        cost=costs if len(costs) > 1 else costs[0],
+        **_options(known),
+        **grid,
+    )
+    took = time.perf_counter() - began
+    print(sweep_text(result, known.metric, known.top))
+    print(f"{len(result.table):,} runs in {took:,.1f} s", file=sys.stderr)
+    if known.out:
+        table = result.table.reset_index()
+        if known.out.suffix == ".csv":
+            table.to_csv(known.out, index=False)
+        else:
+            table.to_parquet(known.out, index=False)
+        print(f"written: {known.out}", file=sys.stderr)
+    return 0
+
+
+def _check_out(out: Path | None) -> None:
+    """Refuse before the work is done what could not be written after it."""
+    if out is None:
+        return
+    if out.suffix not in (".parquet", ".csv"):
+        raise DataError(f"--out {out}: expected a name that ends in .parquet or .csv")
+    if not out.parent.is_dir():
+        raise DataError(f"--out {out}: there is no folder {out.parent}")
+
+
+def _values(parameter: Parameter, text: str) -> Any:
+    """``5:205`` or ``5:205:10`` (without the end), ``5,10,20``, or one value."""
+    name, kind = parameter.name, parameter.kind
+    if kind is not str and ":" in text:
+        parts = [_number(name, part, kind) for part in text.split(":")]
+        if len(parts) == 2 and kind is int:
+            parts.append(1)
+        if len(parts) != 3 or parts[2] <= 0:
+            step = "from:to or from:to:step" if kind is int else "from:to:step"
+            raise StrategyError(f"{name}={text!r}: expected {step}, with a step above 0")
+        start, stop, step = parts
+        if kind is int:
+            return range(start, stop, step)
+        count = max(0, math.ceil((stop - start) / step - 1e-9))
+        return [round(start + i * step, 12) for i in range(count)]
+    values = [_number(name, part, kind) for part in text.split(",")]
+    return values if len(values) > 1 else values[0]
