@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A kernel compiles at its first call, on a busy machine for seconds: no example has a deadline.
+settings.register_profile("kernels", deadline=None)
+settings.load_profile("kernels")
 
 PROJECT = Path(__file__).resolve().parent.parent
 

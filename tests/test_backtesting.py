@@ -85,7 +85,7 @@ def assert_figures(got, expected):
         assert got[name] == pytest.approx(value, rel=rel, abs=1e-10, nan_ok=True), name
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(markets(), options, st.sampled_from(["long", "short", "both", "own"]))
 def test_every_figure_equals_the_bank_statement(candles, opts, direction):
     close = candles["close"].to_numpy()
@@ -121,7 +121,7 @@ def test_every_figure_equals_the_bank_statement(candles, opts, direction):
         assert row["bars"] == trade["exit_bar"] - trade["entry_bar"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(markets(), st.integers(1, 6), st.integers(1, 8))
 @example(naive.candle_table([1.0] * 9, [1.1, 1.1, 1.2, 1.1, 1.0, 1.1, 1.3, 1.1, 1.1]), 1, 2)
 def test_the_crossover_decides_as_exact_fractions_do(candles, short, extra):
@@ -130,7 +130,7 @@ def test_the_crossover_decides_as_exact_fractions_do(candles, short, extra):
     assert result.position.tolist() == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(markets(), options, st.integers(0, 59), st.sampled_from(["long", "both"]))
 def test_a_window_knows_the_past_and_counts_only_itself(candles, opts, first, direction):
     assume(first < len(candles))
@@ -144,7 +144,7 @@ def test_a_window_knows_the_past_and_counts_only_itself(candles, opts, first, di
     assert_figures(part.metrics, naive_figures(inside, expected, opts))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(markets(), st.integers(1, 60))
 def test_the_end_hides_what_comes_later(candles, bars):
     assume(bars < len(candles))

@@ -62,7 +62,7 @@ def test_every_row_equals_its_backtest_on_real_minutes(market_data):
     assert_rows_equal_backtests(result)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.sampled_from([1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 7.0]), min_size=2, max_size=40),
     options,

@@ -1,0 +1,139 @@
+"""The commands, as typed: real files in, text, JSON, tables and exit codes out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from test_backtesting import random_walk
+
+import astraquant as aq
+from astraquant.cli import main
+from astraquant.strategies import ma_cross
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("candles") / "walk.parquet"
+    random_walk(3_000, 1).reset_index().to_parquet(path)
+    return path
+
+
+def test_backtest_prints_every_figure(file, capsys):
+    assert main(["backtest", str(file), "--strategy", "ma_cross", "short=5", "long=20"]) == 0
+    shown = capsys.readouterr().out
+    expected = aq.backtest(random_walk(3_000, 1), ma_cross, short=5, long=20).metrics
+    assert f"{expected.total_return:,.2%}" in shown
+    assert all(name in shown for name in expected.index)
+    assert "open of the next bar" in shown
+
+
+def test_backtest_as_json_is_the_same_result(file, capsys):
+    line = f"backtest {file} short=5 --timeframe 15m long=20 --cost 0.002 --direction both --json"
+    assert main(line.split()) == 0
+    got = json.loads(capsys.readouterr().out)
+    expected = aq.backtest(
+        random_walk(3_000, 1),
+        ma_cross,
+        short=5,
+        long=20,
+        timeframe="15m",
+        cost=0.002,
+        direction="both",
+    )
+    figures = {k: float("nan") if v is None else v for k, v in got["metrics"].items()}
+    assert figures == pytest.approx(expected.metrics.to_dict(), nan_ok=True)
+    assert got["passport"]["candles_sha256"] == expected.passport["candles_sha256"]
+    assert got["notes"] == list(expected.notes)
+
+
+def test_a_figure_without_value_is_null(file, capsys):
+    assert (
+        main(["backtest", str(file), "short=300", "long=800", "--end", "2023-01-02", "--json"]) == 0
+    )
+    assert json.loads(capsys.readouterr().out)["metrics"]["sharpe"] is None
+
+
+def test_sweep_prints_the_best_and_writes_the_table(file, tmp_path, capsys):
+    out = tmp_path / "table.parquet"
+    line = f"sweep {file} --short 2:6:2 --long 10,20 --cost 0,0.001 --top 3 --out {out}"
+    assert main(line.split()) == 0
+    shown = capsys.readouterr().out.splitlines()
+    expected = aq.sweep(
+        random_walk(3_000, 1), ma_cross, short=[2, 4], long=[10, 20], cost=[0.0, 0.001]
+    )
+    pd.testing.assert_frame_equal(pd.read_parquet(out), expected.table.reset_index())
+    best = expected.ranking("sharpe").index[:3]
+    rows = [line.split()[:3] for line in shown[3:6]]
+    assert rows == [[str(v) for v in place] for place in best]
+    assert "partly luck" in shown[-1]
+
+
+def test_sweep_sorts_by_another_metric_and_writes_csv(file, tmp_path, capsys):
+    out = tmp_path / "table.csv"
+    line = (
+        f"sweep {file} --short 2,4 --long 10 --metric max_drawdown --timeframe 5m,15m --out {out}"
+    )
+    assert main(line.split()) == 0
+    table = pd.read_csv(out)
+    assert list(table.columns[:3]) == ["short", "long", "timeframe"] or len(table) == 4
+    first = capsys.readouterr().out.splitlines()[3].split()
+    top = table.sort_values("max_drawdown", ascending=False).iloc[0]
+    assert first[0] == str(top["short"])
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "text"),
+    [
+        ("backtets", 2, "Did you mean 'backtest'"),
+        ("backtest nowhere.parquet short=5", 1, "nowhere.parquet"),
+        ("backtest FILE shrt=5", 1, "Did you mean 'short'"),
+        ("backtest FILE short", 1, "expected NAME=VALUE"),
+        ("backtest FILE short=five", 1, "expected a whole number"),
+        ("backtest FILE short=50 long=20", 1, "short < long"),
+        ("backtest FILE --cost free", 1, "cost='free': expected a number"),
+        ("backtest FILE --strategy ma_crss", 1, "Did you mean 'ma_cross'"),
+        ("backtest FILE --timeframe 5x", 1, "unknown timeframe"),
+        ("sweep FILE --short 5", 1, "nothing to sweep"),
+        ("sweep FILE --short 5:x", 1, "expected a whole number"),
+        ("sweep FILE --short 5:9:0", 1, "a step above 0"),
+        ("sweep FILE --short 9:5", 1, "short is empty"),
+        ("sweep FILE --short 5,6 --metric sharp", 1, "Did you mean 'sharpe'"),
+        ("sweep FILE --short 5,6 --top 0", 1, "at least one row"),
+        ("sweep FILE --short 5,6 --out table.xls", 1, ".parquet or .csv"),
+        ("sweep FILE --short 5,6 --out nowhere/table.csv", 1, "no folder nowhere"),
+    ],
+)
+def test_mistakes_are_told_with_the_cure(file, line, code, text, capsys):
+    assert main(line.replace("FILE", str(file)).split()) == code
+    shown = capsys.readouterr()
+    assert text in shown.err
+    assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize("command", ["", "backtest", "sweep"])
+def test_help_shows_examples(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*command.split(), "--help"])
+    assert stop.value.code == 0
+    assert "examples:" in capsys.readouterr().out
+
+
+def test_misspelled_options_end_with_the_usage(file, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["sweep", str(file), "--shrt", "5,6"])
+    assert stop.value.code == 2
+    assert "--shrt" in capsys.readouterr().err
+
+
+def test_the_real_program_and_the_sample():
+    line = [sys.executable, "-m", "astraquant", "backtest", "sample", "short=20", "long=100"]
+    done = subprocess.run(
+        [*line, "--timeframe", "4h", "--json"], capture_output=True, text=True, check=True
+    )
+    result = json.loads(done.stdout)
+    assert result["passport"]["source"].startswith("synthetic")
+    assert any("simulated" in note for note in result["notes"])
