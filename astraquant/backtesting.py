@@ -230,8 +230,8 @@ class Backtest:
     def __repr__(self) -> str:
         m = self.metrics
         return (
-            f"<Backtest {describe(self.strategy, self.parameters)} on {len(self._market.index):,} bars "
-            f"of {self.timeframe}: return {m.total_return:.2%}, Sharpe {m.sharpe:.2f}, "
+            f"<Backtest {m.name} on {len(self._market.index):,} bars of {self.timeframe}: "
+            f"return {m.total_return:.2%}, Sharpe {m.sharpe:.2f}, "
             f"max drawdown {m.max_drawdown:.2%}, {m.trades:,.0f} trades>"
         )
 

@@ -1,4 +1,4 @@
-"""Does a strategy look ahead, and how much past does it need?
+"""Whether a strategy looks ahead, and how much past it needs.
 
 `check_strategy` runs a strategy on histories whose end is cut off or replaced by another future:
 what it decided before must not change. A pass is strong evidence, never a proof: a look ahead that
@@ -74,8 +74,8 @@ def check_strategy(strategy: Strategy, candles: pd.DataFrame, **parameters: Any)
     table = check_candles(candles)
     if len(table) < FEWEST_BARS:
         raise DataError(
-            f"{len(table)} candles are too few to check a strategy; expected {FEWEST_BARS} or more, "
-            "better some thousands"
+            f"{len(table)} candles are too few to check a strategy; expected {FEWEST_BARS} or "
+            "more, better some thousands"
         )
     columns = columns_of(table.iloc[-MOST_BARS:])
     tracer = Tracer(strategy)
@@ -153,7 +153,7 @@ def _check_replaced(
 def _check_arrays(
     name: str, strategy: Strategy, columns: Columns, full: Array, bound: Mapping[str, Any]
 ) -> None:
-    """Plain numpy follows its own rules where something is unknown, so only later bars must agree."""
+    """Compare with the function on plain arrays, which has rules of its own for the unknown."""
     position, known = decide_on_arrays(strategy, columns, bound)
     _compare(name, columns, full[known:], position[known:], "when it ran on plain arrays", known)
 

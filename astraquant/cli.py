@@ -219,12 +219,12 @@ def _run_sweep(known: argparse.Namespace, strategy: Strategy, grid: dict[str, An
     from .sweeping import sweep
 
     costs = [_number("cost", text, float) for text in known.cost.split(",")]
-    frames = known.timeframe.split(",") if known.timeframe else [None]
+    frames = known.timeframe.split(",") if known.timeframe else []
     began = time.perf_counter()
     result = sweep(
         _candles(known.file),
         strategy,
-        timeframe=frames if len(frames) > 1 else frames[0],
+        timeframe=frames if len(frames) > 1 else known.timeframe,
         cost=costs if len(costs) > 1 else costs[0],
         **_options(known),
         **grid,

@@ -36,8 +36,9 @@ def format_figure(name: str, value: float) -> str:
 
 def backtest_html(result: Backtest) -> str:
     """The figures in two columns with their definitions on hover, the contract, the notes."""
+    left = 'style="text-align:left"'
     cells = [
-        f'<td title="{escape(DEFINITIONS[name])}" style="text-align:left">{name.replace("_", " ")}</td>'
+        f'<td title="{escape(DEFINITIONS[name])}" {left}>{name.replace("_", " ")}</td>'
         f'<td style="text-align:right">{format_figure(name, float(value))}</td>'
         for name, value in zip(map(str, result.metrics.index), result.metrics, strict=True)
     ]
@@ -94,4 +95,5 @@ def sweep_text(result: Sweep, metric: str, top: int) -> str:
 
 
 def _luck(result: Sweep, shown: int, metric: str) -> str:
-    return f"The best {shown} of {len(result.table):,} trials by {metric}: the best of many is partly luck."
+    trials = f"{len(result.table):,} trials"
+    return f"The best {shown} of {trials} by {metric}: the best of many is partly luck."

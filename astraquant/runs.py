@@ -38,8 +38,8 @@ class Options:
             value = getattr(self, name)
             if not _is_number(value) or not 0 <= value < 1:
                 raise StrategyError(
-                    f"{name}={value!r}: expected a fraction of the traded value per side, at least 0 "
-                    "and below 1 (ten basis points are 0.001)"
+                    f"{name}={value!r}: expected a fraction of the traded value per side, at least "
+                    "0 and below 1 (ten basis points are 0.001)"
                 )
         if not _is_number(self.cash) or not 0 < self.cash < math.inf:
             raise StrategyError(f"cash={self.cash!r}: expected a positive amount of money")
@@ -153,7 +153,8 @@ def _cut(
     if first >= last:
         have = f"{table.index[0]} to {table.index[-1]}" if len(table) else "none at all"
         raise DataError(
-            f"no {timeframe} bar to evaluate with start={start!r}, end={end!r}; the candles are {have}"
+            f"no {timeframe} bar to evaluate with start={start!r}, end={end!r}; "
+            f"the candles are {have}"
         )
     return table.iloc[:last], first
 

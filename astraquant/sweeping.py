@@ -62,13 +62,15 @@ def sweep(
 ) -> Sweep:
     """Run ``strategy`` with every valid combination of the parameters given as iterables.
 
-    ``sweep(candles, ma_cross, short=range(5, 50), long=range(10, 200, 5), timeframe="5m")``. Options
-    are those of `backtest`; a list of ``timeframe`` or ``cost`` is tried out like a parameter.
-    Combinations that the strategy calls invalid are left out and counted. ``memory_limit``: bytes.
+    ``sweep(candles, ma_cross, short=range(5, 50), long=range(10, 200, 5), timeframe="5m")``. The
+    options are those of `backtest`; a list of ``timeframe`` or ``cost`` is tried out like a
+    parameter. Combinations that the strategy calls invalid are left out and counted.
+    ``memory_limit``: bytes.
 
     The table has one row per valid combination, equal to its `backtest`. Its index is always a
     MultiIndex: the parameters in call order, then ``timeframe`` and ``cost`` where they are lists.
-    Raises `StrategyError` or `DataError` for what it can't honour; nothing half-finished is returned.
+    Raises `StrategyError` or `DataError` for what it can't honour; nothing half-finished is
+    returned.
     """
     check_strategy_type(strategy)
     if engine not in ENGINES:
@@ -93,8 +95,8 @@ def _grid(strategy: Strategy, arguments: Mapping[str, Any]) -> Grid:
     if not levels:
         name = next(iter(strategy.parameters), "cost")
         raise StrategyError(
-            f"nothing to sweep: no argument has several values. Give one a list or a range, such as "
-            f"{name}=[...], or use backtest for a single run"
+            "nothing to sweep: no argument has several values. Give one a list or a range, such "
+            f"as {name}=[...], or use backtest for a single run"
         )
     for name, parameter in strategy.parameters.items():
         if name not in levels:
@@ -195,8 +197,8 @@ class _Job:
             if width < 1:
                 raise StrategyError(
                     f"memory_limit={self.memory_limit:,} bytes is too little: one run over "
-                    f"{len(market.candles):,} bars needs about {need:,}. Raise the limit, or choose "
-                    "a longer timeframe or a shorter span"
+                    f"{len(market.candles):,} bars needs about {need:,}. Raise the limit, or "
+                    "choose a longer timeframe or a shorter span"
                 )
             for i in range(0, len(rows), width):
                 yield market, rows[i : i + width]
@@ -279,11 +281,11 @@ class Sweep:
         return known.sort_values(metric, ascending=ascending, kind="stable")
 
     def backtest(self, row: tuple[Any, ...]) -> Backtest:
-        """One row as a run with trades, equity and pictures: ``sweep.backtest(sweep.best().name)``."""
+        """One row as a run with trades and pictures: ``sweep.backtest(sweep.best().name)``."""
         if row not in self.table.index:
             raise StrategyError(
-                f"{row!r} is no row of this sweep; expected a tuple of {', '.join(self.grid.levels)}, "
-                f"such as {self.table.index[0]}"
+                f"{row!r} is no row of this sweep; expected a tuple of "
+                f"{', '.join(self.grid.levels)}, such as {self.table.index[0]}"
             )
         options = self._job.options
         return backtest(

@@ -1,7 +1,7 @@
 """vectorbt, the accounting reference: the only module that imports it.
 
 It never sees a strategy: it gets our entries, exits and prices, and its own bookkeeping must come
-to the same figures (tests hold it to that). Importing it takes seconds, so this happens on first use.
+to the same figures (tests hold it to that). Importing it takes seconds: that happens on first use.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _is_precise(ledger: Ledger, price: Array, cash: float) -> bool:
 
 
 def _our_trades(records: Array, cost: float) -> Array:
-    """vectorbt's records of one run as an array of `TRADE`, up to a ruin, which it doesn't know."""
+    """Turn vectorbt's records of one run into `TRADE`, up to a ruin, which it doesn't know."""
     trades = np.zeros(len(records), TRADE)
     for ours, theirs in (
         ("entry_bar", "entry_idx"),

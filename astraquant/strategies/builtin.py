@@ -15,6 +15,6 @@ def ma_cross(
     short: Annotated[int, Range(1, 400)] = 50,
     long: Annotated[int, Range(2, 800)] = 200,
 ) -> Any:
-    """Long from the bar where the short average crosses above the long one until it crosses below."""
+    """Long from where the short average crosses above the long one until it crosses below."""
     fast, slow = sma(candles.close, short), sma(candles.close, long)
     return hold(enter=crossed_above(fast, slow), exit=crossed_below(fast, slow))

@@ -25,9 +25,9 @@ Scalar = int | float | str
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The values a numeric parameter may take, both ends included: ``Annotated[int, Range(2, 200)]``.
+    """The values a numeric parameter may take, both ends included.
 
-    Sliders span it, and a value outside is refused.
+    ``Annotated[int, Range(2, 200)]``: sliders span it, and a value outside is refused.
     """
 
     low: float
@@ -62,7 +62,8 @@ class Parameter:
             raise StrategyError(unknown(f"value of {self.name}", plain, self.choices))
         if self.range is not None and not self.range.low <= float(plain) <= self.range.high:
             raise StrategyError(
-                f"{self.name}={plain} is out of range; expected {self.range.low} to {self.range.high}"
+                f"{self.name}={plain} is out of range; "
+                f"expected {self.range.low} to {self.range.high}"
             )
         return plain
 

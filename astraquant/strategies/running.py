@@ -70,7 +70,7 @@ def describe(strategy: Strategy, bound: Mapping[str, Any]) -> str:
 
 def columns_of(candles: pd.DataFrame) -> dict[str, Array]:
     """A checked candle table as read-only arrays by column name, ``time`` in int64 UTC ms."""
-    columns = {"time": timeframes.to_ms(pd.DatetimeIndex(candles.index)).view()}
+    columns: dict[str, Array] = {"time": timeframes.to_ms(pd.DatetimeIndex(candles.index)).view()}
     for name in COLUMNS[1:]:
         values = np.ascontiguousarray(candles[name].to_numpy(), dtype=np.float64)
         columns[name] = values.view()
@@ -122,7 +122,8 @@ def _run_on_arrays(
     expected = (len(columns["close"]),)
     if values.shape != expected:
         raise StrategyError(
-            f"{name} returned {_shape(values)} for {expected[0]} candles; expected one value for each"
+            f"{name} returned {_shape(values)} for {expected[0]} candles; "
+            "expected one value for each"
         )
     known = np.arange(len(values)) >= warmup.first_known
     if values.dtype == np.bool_:
@@ -145,7 +146,8 @@ def _to_position(
         return _directed(answer, direction)
     if direction != "long":
         raise StrategyError(
-            f"{name} returns -1, 0, 1 itself, so direction={direction!r} has no meaning; leave it out"
+            f"{name} returns -1, 0, 1 itself, so direction={direction!r} has no meaning; "
+            "leave it out"
         )
     position = np.nan_to_num(answer, nan=0.0)
     bad = ~np.isin(position, (-1.0, 0.0, 1.0))
