@@ -78,8 +78,9 @@ def build(project: Path) -> None:
     with _one_at_a_time(project / ".venv.lock"):
         if is_current(project):
             return  # another process has just built it
-        if venv.exists() and (stamp(venv) == UNFINISHED or not python_of(venv).exists()):
-            shutil.rmtree(venv)
+        broken = stamp(venv) == UNFINISHED or not python_of(venv).exists()
+        if venv.exists() and broken and Path(sys.prefix).resolve() != venv.resolve():
+            shutil.rmtree(venv)  # never the one that runs this: it is mended in place
         doing = "Updating" if venv.exists() else "Building, once,"
         print(f"{doing} the environment in {venv}\n({COST})", file=sys.stderr, flush=True)
         try:
