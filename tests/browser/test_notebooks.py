@@ -35,12 +35,14 @@ HEIGHT = """() => {
     const [first, last] = [cells[0], cells[cells.length - 1]];
     return last.getBoundingClientRect().bottom - first.getBoundingClientRect().top;
 }"""
+DONE = """cells => cells.every(cell => cell.count !== null)
+    || cells.some(cell => cell.outputs.some(output => output.output_type === 'error'))"""
 BAD_WIDGETS = "text=/Error (displaying|creating) widget|Loading widget|Model not found/"
 
 
 def open_notebook(page: Page, lab: Lab, name: str) -> None:
     start, _, token = lab.url.partition("?")
-    page.goto(f"{start.rpartition('/')[0]}/{name}?{token}")
+    page.goto(f"{start.rpartition('/')[0]}/{name}?{token}&reset")
     page.wait_for_function(READY, timeout=PATIENCE)
     page.wait_for_selector("#jupyterlab-splash", state="detached")
     assert page.evaluate("window.jupyterapp.shell.currentWidget.context.path").endswith(name)
@@ -84,7 +86,7 @@ def test_notebook_runs(name: str, lab: Lab, page: Page, shoot: Shoot) -> None:
     show_whole(page)
     expect(page.locator(BAD_WIDGETS)).to_have_count(0)  # stored pictures, before anything is run
     page.evaluate(RUN_ALL_AFRESH)
-    page.wait_for_function(f"() => ({CELLS})().every(c => c.count !== null)", timeout=PATIENCE)
+    page.wait_for_function(f"() => ({DONE})(({CELLS})())", timeout=PATIENCE)
     page.wait_for_function(READY, timeout=PATIENCE)
 
     cells = page.evaluate(CELLS)
@@ -98,6 +100,7 @@ def test_notebook_runs(name: str, lab: Lab, page: Page, shoot: Shoot) -> None:
     page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
     expect(page.locator(BAD_WIDGETS)).to_have_count(0)
     shoot(page, f"{Path(name).stem}_dark")
+    page.evaluate("window.jupyterapp.serviceManager.sessions.shutdownAll()")  # free its memory
 
 
 def code_cells(path: Path) -> int:
