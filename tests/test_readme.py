@@ -1,0 +1,66 @@
+"""The README's code runs and prints what it says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from astraquant import cli
+
+PROJECT = Path(__file__).resolve().parent.parent
+README = (PROJECT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
+CODE = [text for kind, text in BLOCKS if kind == "python"]
+PRINTED = [text for kind, text in BLOCKS if kind == "text"]
+COMMANDS = [
+    line.removeprefix("astraquant ")
+    for kind, text in BLOCKS
+    if not kind
+    for line in text.splitlines()
+    if line.startswith("astraquant ")
+]
+
+
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_ten_lines_print_what_stands_below_them() -> None:
+    assert len(PRINTED) == 1
+    assert len(CODE[0].splitlines()) <= 12
+    assert run(CODE[0]) == PRINTED[0]
+
+
+def test_the_strategy_below_runs_too() -> None:
+    ignore = "import warnings; warnings.simplefilter('ignore')\n"  # vectorbt's own
+    assert "Backtest ma_cross" in run(CODE[0] + ignore + CODE[1])
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_commands_are_spelled_as_the_program_has_them(
+    line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The files are not there: the command line is read whole before that shows."""
+    assert cli.main(line.split()) == 1
+    assert "BTCUSDT-1m.parquet" in capsys.readouterr().err
+
+
+def test_every_file_that_is_linked_exists() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    local = [link for link in links if "://" not in link]
+    assert len(local) > 5
+    assert [link for link in local if not (PROJECT / link).exists()] == []
+
+
+def test_every_notebook_is_in_the_table() -> None:
+    listed = set(re.findall(r"\]\((notebooks/\w+\.ipynb)\)", README))
+    there = {f"notebooks/{path.name}" for path in (PROJECT / "notebooks").glob("*.ipynb")}
+    assert listed == there
