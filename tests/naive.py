@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
 
 def sma_cross_position(close, short, long):
-    """What the crossover holds after each close, by re-averaging every window with exact fractions."""
+    """What the crossover holds after each close, each window averaged anew in exact fractions."""
     from fractions import Fraction
 
     prices = [Fraction(repr(float(price))) for price in close]
@@ -67,15 +68,15 @@ def run(position, opens, closes, *, fill, cost, slippage, cash, before=0):
         quantity, side = money / (got * (1 + cost)), direction
         fee = quantity * got * cost
         result.trades.append(
-            dict(
-                direction=direction,
-                entry_bar=bar,
-                entry_price=got,
-                quantity=quantity,
-                fees=fee,
-                stake=money,
-                status="open",
-            )
+            {
+                "direction": direction,
+                "entry_bar": bar,
+                "entry_price": got,
+                "quantity": quantity,
+                "fees": fee,
+                "stake": money,
+                "status": "open",
+            }
         )
         money += -direction * quantity * got - fee
 
@@ -125,7 +126,7 @@ def figures(result, opens, closes, volumes, times, *, fill, cost, slippage, cash
     """Every figure of the contract, straight from its sentence."""
     year = 365 * 24 * 3600 * 1000
     levels = [cash, *result.equity]
-    returns = [(b / a - 1 if a > 0 else 0.0) for a, b in zip(levels, levels[1:], strict=False)]
+    returns = [(b / a - 1 if a > 0 else 0.0) for a, b in pairwise(levels)]
     n = len(returns)
     mean = sum(returns) / n
     deviation = math.sqrt(sum((r - mean) ** 2 for r in returns) / (n - 1)) if n > 1 else math.nan
@@ -155,9 +156,7 @@ def figures(result, opens, closes, volumes, times, *, fill, cost, slippage, cash
     for time, level in zip(times, result.equity, strict=True):
         daily[time // (24 * 3600 * 1000)] = level
     days = [cash, *daily.values()]
-    day_returns = np.array(
-        [b / a - 1 if a > 0 else 0.0 for a, b in zip(days, days[1:], strict=False)]
-    )
+    day_returns = np.array([b / a - 1 if a > 0 else 0.0 for a, b in pairwise(days)])
     return {
         "total_return": total,
         "annual_return": _power(1 + total, year / (n * bar_ms)) - 1,

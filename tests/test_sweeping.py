@@ -205,7 +205,7 @@ def test_rows_and_levels_that_do_not_exist_are_refused():
         result.best("sharp")
     with pytest.raises(aq.StrategyError, match="fix the others"):
         result.heatmap("sharpe")
-    with pytest.raises(aq.StrategyError, match="unknown level 'csot'. Did you mean 'cost'"):
+    with pytest.raises(aq.StrategyError, match=r"unknown level 'csot'\. Did you mean 'cost'"):
         result.heatmap("sharpe", csot=0.0)
     with pytest.raises(aq.StrategyError, match="unknown value of cost"):
         result.heatmap("sharpe", cost=0.5)
