@@ -176,7 +176,11 @@ def line_chart(values: pd.Series, *, metric: str, title: str) -> LineChart:
     scales = {"x": x.scale, "y": y.scale}
     line = np.where(known, numbers, np.nan)
     look = {"scales": scales, "colors": [style.EQUITY]}
-    marks: list[bq.Mark] = [bq.Scatter(x=at[known], y=numbers[known], default_size=28, **look)]
+    marks: list[bq.Mark] = [
+        bq.Scatter(
+            x=at[known], y=numbers[known], default_size=28 if known.sum() <= 60 else 8, **look
+        )
+    ]
     if known.sum() > 1:
         first, last = np.flatnonzero(known)[[0, -1]]  # bqplot can't place an end without a value
         inner = slice(first, last + 1)
