@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -176,7 +177,10 @@ class _Job:
         from tqdm.auto import tqdm
 
         found: dict[tuple[Any, ...], dict[str, float]] = {}
-        with tqdm(total=len(self.grid.rows), unit="run", delay=1, leave=False) as progress:
+        quiet = bool(os.environ.get("TQDM_DISABLE"))  # which tqdm's bar for notebooks overlooks
+        with tqdm(
+            total=len(self.grid.rows), unit="run", delay=1, leave=False, disable=quiet
+        ) as progress:
             for market, tile in self._tiles():
                 for row, figures in self._run_tile(market, tile):
                     found[row] = figures
