@@ -84,8 +84,6 @@ def is_multiple(target: str, source: str) -> bool:
         return False
     if target == "1M":  # months are made of whole days, never of 3-day bars or weeks
         return duration(source) <= DAY
-    if source == "3d" and target == "1w":
-        return False
     return duration(target) > duration(source) and duration(target) % duration(source) == 0
 
 

@@ -51,7 +51,7 @@ def test_spans_that_hold_nothing(minutes: Path) -> None:
     with pytest.raises(DataError, match=r"start 2023-03-25.* is not before end 2023-03-24"):
         load_candles("BTCUSDT", start="2023-03-25", end="2023-03-24", source=minutes)
     with pytest.raises(DataError, match="is not before"):
-        load_candles("BTCUSDT", start="2023-03-25", end="2023-03-25")
+        load_candles("BTCUSDT", start="2023-03-25", end="2023-03-25", source=minutes)
     with pytest.raises(DataError, match=r"no whole 1m .* between 2024.* and the end .*12:02:00"):
         load_candles("BTCUSDT", start="2024", source=minutes)
     with pytest.raises(DataError, match="no whole 1h candles"):
@@ -111,6 +111,7 @@ def test_sources_that_are_none(source: object, told: str) -> None:
 def test_symbols_that_are_none(symbol: object, told: str) -> None:
     with pytest.raises(DataError) as caught:
         load_candles(symbol)  # type: ignore[arg-type]
+    assert "is no symbol: expected 2 to 20 capital letters" in str(caught.value)
     assert told in str(caught.value)
     assert check_symbol("1000SATSUSDT") == "1000SATSUSDT"
 
