@@ -1,0 +1,10 @@
+"""How fast the package is, beside pandas, TA-Lib and vectorbt in the same run.
+
+In the project's environment, from its folder (about five minutes)::
+
+    .venv/bin/python -m benchmarks
+
+This writes ``benchmarks/RESULTS.md``. Real minutes are used where they are found (see
+`cases.load_inputs`), else the synthetic sample; the table says which. Every tool is first held to
+the same answer as the others, then all take turns, so that what disturbs one disturbs all.
+"""

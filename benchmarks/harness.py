@@ -1,0 +1,103 @@
+"""Time several tools that do the same thing, taking turns, and say it as a table."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RUNS = 5
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to do: the tools that do it (the package first) and when two answers are equal.
+
+    ``same`` raises AssertionError where they are not. ``repeats``: how often one call does the
+    thing; the time of one is reported.
+    """
+
+    title: str
+    tools: Mapping[str, Callable[[], Any]]
+    same: Callable[[Any, Any], None] | None = None
+    repeats: int = 1
+
+
+def check(case: Case) -> None:
+    """Call every tool once, which warms it up, and hold its answer to that of the first."""
+    names = list(case.tools)
+    ours = case.tools[names[0]]()
+    for name in names[1:]:
+        theirs = case.tools[name]()
+        if case.same is not None:
+            try:
+                case.same(ours, theirs)
+            except AssertionError as error:
+                raise AssertionError(f"{case.title}: {names[0]} and {name} differ") from error
+
+
+def measure(case: Case, runs: int = RUNS) -> dict[str, list[float]]:
+    """Seconds of each run by tool; the tools take turns, each round beginning with another."""
+    check(case)
+    names = list(case.tools)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(runs):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            gc.collect()
+            begin = time.perf_counter()
+            answer = case.tools[name]()
+            seconds[name].append((time.perf_counter() - begin) / case.repeats)
+            del answer
+    return seconds
+
+
+def rows(title: str, seconds: dict[str, list[float]]) -> Iterable[str]:
+    """The lines of a case in the table. The ratio is that of the minimums: noise only adds."""
+    ours = min(next(iter(seconds.values())))
+    for name, times in seconds.items():
+        least, median = _shown(min(times)), _shown(statistics.median(times))
+        yield f"| {title} | {name} | {least} | {median} | {min(times) / ours:.2g} |"
+        title = ""
+
+
+def _shown(seconds: float) -> str:
+    for unit, factor in (("s", 1.0), ("ms", 1e3)):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def added_memory(job: Callable[[], object]) -> int:
+    """Bytes by which the process grows at most while it does ``job`` (Linux only)."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here on
+    before = _status("VmRSS")
+    answer = job()
+    added = _status("VmHWM") - before
+    del answer
+    return added
+
+
+def _status(field: str) -> int:
+    found = re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def machine() -> str:
+    """The processor, its cores, the memory and the system, without names."""
+    processor, memory = "unknown processor", ""
+    if sys.platform == "linux":
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+        processor = found[1] if found else processor
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = f", {size / 2**30:.0f} GiB of memory"
+    return f"{processor}, {os.cpu_count()} cores{memory}, {sys.platform}"
