@@ -12,6 +12,7 @@ import pandas as pd
 from . import metrics, timeframes
 from .accounting import OPEN, RUINED, Ledger
 from .expressions import Node, evaluate
+from .reports import backtest_html, simulated
 from .runs import Market, Options, check_strategy_type, run
 from .strategies.definition import Strategy
 from .strategies.running import Decision, Tracer, decide, describe
@@ -215,6 +216,7 @@ class Backtest:
             self._buy_and_hold_equity(),
             title=f"{describe(self.strategy, self.parameters)} · {self.timeframe}",
             lines=self.lines,
+            cash=self.options.cash,
         )
 
     def _buy_and_hold_equity(self) -> pd.Series:
@@ -236,8 +238,6 @@ class Backtest:
         )
 
     def _repr_html_(self) -> str:
-        from .reports import backtest_html
-
         return backtest_html(self)
 
 
@@ -261,9 +261,8 @@ def _price_lines(program: Node) -> list[Node]:
 def _notes(result: Backtest) -> list[str]:
     market, options, ledger = result._market, result.options, result._ledger
     notes = []
-    source = market.source.attrs.get("source")
-    if source is not None and "synthetic" in str(source):
-        notes.append(f"These prices are simulated: {source}.")
+    if text := simulated(market.source.attrs.get("source")):
+        notes.append(text)
     if options.fill == "close":
         notes.append("Filled at the very close that decides: optimistic.")
     if (ledger.trades["direction"] < 0).any():

@@ -262,3 +262,8 @@ def describe_bad(values: dict[str, float]) -> str:
         if values[name] > values["high"]:
             return f"high {values['high']!r} is below {name} {values[name]!r}"
     return ""
+
+
+def is_synthetic(source: object) -> bool:
+    """Tell whether a table's ``attrs["source"]`` says that its prices are simulated."""
+    return "synthetic" in str(source).lower()

@@ -6,6 +6,7 @@ import math
 from html import escape
 from typing import TYPE_CHECKING, cast
 
+from .candles import is_synthetic
 from .metrics import DEFINITIONS
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ def format_figure(name: str, value: float) -> str:
     if name in _BASIS_POINTS:
         return f"{value * 10_000:,.2f} bp"
     return f"{value:,.2f}"
+
+
+def simulated(source: object) -> str:
+    """The sentence that every result on simulated prices carries; else nothing."""
+    return f"These prices are simulated: {source}." if is_synthetic(source) else ""
 
 
 def backtest_html(result: Backtest) -> str:
@@ -96,4 +102,5 @@ def sweep_text(result: Sweep, metric: str, top: int) -> str:
 
 def _luck(result: Sweep, shown: int, metric: str) -> str:
     trials = f"{len(result.table):,} trials"
-    return f"The best {shown} of {trials} by {metric}: the best of many is partly luck."
+    text = f"The best {shown} of {trials} by {metric}: the best of many is partly luck."
+    return text + (f" {simulated(result.source)}" if simulated(result.source) else "")

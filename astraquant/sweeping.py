@@ -16,6 +16,7 @@ from . import metrics
 from .backtesting import Backtest, backtest
 from .errors import StrategyError, unknown
 from .expressions import Shared
+from .reports import sweep_html
 from .runs import Market, Options, check_strategy_type
 from .strategies.definition import Strategy
 from .strategies.running import Tracer, decide
@@ -257,7 +258,8 @@ def _best_place(metric: str, values: pd.Series) -> tuple[Any, ...] | None:
 class Sweep:
     """The result of a sweep: ``table``, one row of figures per valid combination.
 
-    ``grid``: what was tried. ``skipped``: combinations that the strategy calls invalid.
+    ``grid``: what was tried. ``skipped``: combinations that the strategy calls invalid. ``source``:
+    where the candles come from, if they say so.
     """
 
     def __init__(self, job: _Job, table: pd.DataFrame) -> None:
@@ -265,6 +267,7 @@ class Sweep:
         self.strategy = job.strategy
         self.grid = job.grid
         self.skipped = job.grid.skipped
+        self.source = next(iter(job.markets.values())).source.attrs.get("source")
         self._job = job
 
     def best(self, metric: str = "sharpe") -> pd.Series:
@@ -319,10 +322,12 @@ class Sweep:
         across, down = str(values.index.names[0]), str(values.index.names[-1])
         if values.index.nlevels == 1:
             line = values.set_axis(pd.Index(values.index.get_level_values(0), name=across))
+            line.attrs["source"] = self.source
             return line_chart(line, metric=metric, title=title)
         plane = values.unstack(across).reindex(
             index=list(self.grid.levels[down]), columns=list(self.grid.levels[across])
         )
+        plane.attrs["source"] = self.source
         best = _best_place(metric, values)
         return heatmap_chart(plane, metric=metric, title=title, mark_best=best)
 
@@ -375,6 +380,4 @@ class Sweep:
         )
 
     def _repr_html_(self) -> str:
-        from .reports import sweep_html
-
         return sweep_html(self)

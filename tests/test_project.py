@@ -195,7 +195,7 @@ def test_there_are_notebooks() -> None:
     assert NOTEBOOKS
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: str(path.relative_to(PROJECT)))
 def test_notebook_is_clean(path: Path) -> None:
     notebook = json.loads(path.read_text("utf-8"))
     cells = notebook["cells"]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from tsdownsample import MinMaxLTTBDownsampler
 
+from ..candles import is_synthetic
 from ..errors import DataError, unknown
 from . import style
 
@@ -52,7 +53,7 @@ def backtest_chart(
     """
     lines = lines or {}
     _check(candles, trades, equity, buy_and_hold, lines)
-    synthetic = "synthetic" in str(candles.attrs.get("source", "")).lower()
+    synthetic = is_synthetic(candles.attrs.get("source"))
     marked, note = _choose(trades)
     time = _TimeAxis(candles.index)
     panels = [

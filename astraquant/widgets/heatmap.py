@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from ..candles import is_synthetic
 from ..errors import DataError, unknown
 from ..metrics import LOWER_IS_BETTER
 from . import colours, style
@@ -51,7 +52,10 @@ class HeatmapChart(style.Chart):
         bar = [_colour_bar(*bounds, height)] if known.any() else []
         hint = "Click a cell to read it." if known.any() else "No cell has a value."
         self._readout = style.legend([("", style.TEXT, hint)])
-        head = [style.header(title), style.legend(entries, style.metric_label(metric))]
+        head = [
+            style.header(title, synthetic=is_synthetic(values.attrs.get("source"))),
+            style.legend(entries, style.metric_label(metric)),
+        ]
         rows, columns = cells.shape
         across, up = _name(values.columns, "column"), _name(values.index, "row")
         summary = f"HeatmapChart({title}, {metric} over {across} ({columns}) × {up} ({rows}))"
@@ -125,6 +129,7 @@ def heatmap_chart(
         the right), named by ``index.name`` and ``columns.name``. Cells are of equal size and in the
         given order whatever the steps between the parameters; uneven steps are named on the axis.
         NaN and infinite cells are grey and counted in the legend.
+    ``attrs["source"]`` that says "synthetic" puts a badge beside the title.
     metric: sets name, unit and colours: red to blue around zero where the sign says loss or gain.
     mark_best: (x value, y value) of the cell to mark as the best.
 
@@ -152,6 +157,7 @@ def line_chart(values: pd.Series, *, metric: str, title: str) -> LineChart:
     """Draw ``values`` of ``metric`` over the values of one parameter (the named index).
 
     The highest value is marked (the lowest where less is better, as in fees), NaN leaves a hole.
+    ``attrs["source"]`` that says "synthetic" puts a badge beside the title.
     A numeric parameter has a numeric axis; others stand side by side in the given order. Raises
     `DataError` for an empty series, several index levels or repeated values.
     """
@@ -206,7 +212,8 @@ def line_chart(values: pd.Series, *, metric: str, title: str) -> LineChart:
         entries.insert(0, ("◆", style.LINES[0], text))
     figure = _figure(marks, [x, y], "100%", 320, {"top": 8, "bottom": 56, "left": 90, "right": 32})
     summary = f"LineChart({title}, {metric} over {name} ({len(values)}))"
-    return LineChart([style.header(title), style.legend(entries), figure], summary)
+    head = style.header(title, synthetic=is_synthetic(values.attrs.get("source")))
+    return LineChart([head, style.legend(entries), figure], summary)
 
 
 def _check(labels: pd.Index, what: str) -> None:
