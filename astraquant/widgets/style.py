@@ -51,13 +51,20 @@ UNITS = {
 }
 
 
+# Until a notebook is run, JupyterLab puts a broken link in front of every part of a stored picture,
+# which pushes the marks of bqplot's figures off their axes. That of the whole picture is kept.
+_CLASS = "astraquant-chart"
+_ONE_LINK = f"<style>.{_CLASS} .jupyter-widgets-disconnected::before{{display:none}}</style>"
+
+
 class Chart(ipw.VBox):  # type: ignore[misc]  # ipywidgets is untyped
     """A picture with a one-line ``repr`` that is the same in every run."""
 
     def __init__(self, children: Sequence[ipw.Widget], summary: str) -> None:
         """Stack ``children``; ``summary`` is what ``repr`` says."""
         self._summary = summary
-        super().__init__(children, layout=ipw.Layout(width="100%", max_width="1000px"))
+        layout = ipw.Layout(width="100%", max_width="1000px")
+        super().__init__(children, layout=layout, _dom_classes=[_CLASS])
 
     def __repr__(self) -> str:
         return self._summary
@@ -74,6 +81,7 @@ def header(title: str, *, synthetic: bool = False, note: str = "") -> ipw.HTML:
     )
     small = f'<span style="opacity:.75">{escape(note)}</span>' if note else ""
     return _html(
+        f"{_ONE_LINK}"
         '<div style="display:flex;flex-wrap:wrap;gap:2px 12px;align-items:baseline">'
         f'<span style="font-size:16px;font-weight:600">{escape(title)}</span>{badge}{small}</div>'
     )
