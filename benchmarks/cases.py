@@ -251,13 +251,12 @@ def run_by_vectorbt(candles: pd.DataFrame, timeframe: str, pairs: Any) -> pd.Dat
     short, long = map(list, zip(*pairs, strict=True))
     fast = vectorbt.MA.run(cents(bars), short, short_name="fast")
     slow = vectorbt.MA.run(cents(bars), long, short_name="slow")
+    entries, exits = fast.ma_crossed_above(slow), fast.ma_crossed_below(slow)
     portfolio = vectorbt.Portfolio.from_signals(
         bars["close"],
-        entries=fast.ma_crossed_above(slow).vbt.signals.fshift(
-            1
-        ),  # decided at a close, filled at the
-        exits=fast.ma_crossed_below(slow).vbt.signals.fshift(1),  # open of the next bar
-        price=bars["open"],
+        entries=entries.vbt.signals.fshift(1),  # decided at a close,
+        exits=exits.vbt.signals.fshift(1),
+        price=bars["open"],  # filled at the next bar's open
         fees=COST,
         init_cash=10_000.0,
         freq=pd.Timedelta(BARS[timeframe]),

@@ -64,7 +64,9 @@ def rows(title: str, seconds: dict[str, list[float]]) -> Iterable[str]:
     ours = min(next(iter(seconds.values())))
     for name, times in seconds.items():
         least, median = _shown(min(times)), _shown(statistics.median(times))
-        yield f"| {title} | {name} | {least} | {median} | {min(times) / ours:.2g} |"
+        ratio = min(times) / ours
+        shown = f"{ratio:.2g}" if ratio < 99.5 else f"{ratio:,.0f}"
+        yield f"| {title} | {name} | {least} | {median} | {shown} |"
         title = ""
 
 

@@ -43,7 +43,7 @@ def test_tools_take_turns_and_stand_in_the_table():
     assert [len(times) for times in seconds.values()] == [3, 3]
     assert list(harness.rows("call", {"a": [0.002, 0.003, 0.001], "b": [2.0, 0.5, 1.0]})) == [
         "| call | a | 1 ms | 2 ms | 1 |",
-        "|  | b | 500 ms | 1 s | 5e+02 |",
+        "|  | b | 500 ms | 1 s | 500 |",
     ]
 
 
