@@ -30,6 +30,7 @@ STARTS = 60  # histories that begin elsewhere
 LENGTHS = (50, 100, 250, 500, 1_000, 2_000, 4_000)
 MOST_BARS = 20_000  # of a longer table the last ones are used, so that a check takes seconds
 FEWEST_BARS = 50
+_SIDES = {-1: "-1 (short)", 0: "0 (flat)", 1: "1 (long)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +166,11 @@ def _compare(
     if not differ.any():
         return
     place = int(np.argmax(differ))
+    once, now = _SIDES[int(expected[place])], _SIDES[int(got[place])]
     raise StrategyError(
         f"{name} changed its mind about the past: at {_when(columns, first + place)} it held "
-        f"{expected[place]}, but {got[place]} {when} ({int(differ.sum()):,} bars differ). What is "
-        "decided at a close may use this bar and earlier ones only"
+        f"{once}, but {now} {when} ({int(differ.sum()):,} bars differ). What is decided at a close "
+        "may use this bar and earlier ones only"
     )
 
 

@@ -56,11 +56,16 @@ class Options:
             if self.fill == "open"
             else "that very close (optimistic: nobody trades at a price that he still waits for)"
         )
-        worse = f" and slippage of {self.slippage:.4%}" if self.slippage else ""
+        worse = f" and slippage of {_percent(self.slippage)}" if self.slippage else ""
+        cost = _percent(self.cost)
         return (
-            f"Decided at the close of a bar, filled at {when}, at a cost of {self.cost:.4%} per "
-            f"side{worse}; each purchase spends all equity."
+            f"Decided at the close of a bar, filled at {when}, at a cost of {cost} per side"
+            f"{worse}; each purchase spends all equity."
         )
+
+
+def _percent(fraction: float) -> str:
+    return f"{fraction * 100:.6g} %"
 
 
 def _is_number(value: object) -> bool:

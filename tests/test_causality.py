@@ -88,7 +88,8 @@ def test_the_named_bar_is_the_first_whose_answer_changes():
     with pytest.raises(aq.StrategyError) as caught:
         aq.check_strategy(tomorrow, candles)
     found = re.search(
-        r"at (\S+ \S+) it held (\d), but (\d) when bars after \1 were", str(caught.value)
+        r"at (\S+ \S+) it held (\d) \(\w+\), but (\d) \(\w+\) when bars after \1 were",
+        str(caught.value),
     )
     assert found, caught.value  # a shift by one changes just the last bar that is shown
     bar = candles.index.get_loc(pd.Timestamp(found[1]))

@@ -20,7 +20,7 @@ from PIL import Image
 
 from astraquant.errors import DataError
 from astraquant.widgets import chart, colours, style
-from astraquant.widgets.chart import backtest_chart
+from astraquant.widgets.chart import backtest_chart, candle_chart
 from astraquant.widgets.heatmap import heatmap_chart, line_chart
 
 
@@ -283,6 +283,41 @@ def test_a_handful_of_bars_and_a_flat_market_are_drawn(bars: int) -> None:
         for axis in figure.axes:
             assert axis.scale.min < axis.scale.max
             assert len(axis.tick_values)
+
+
+def ohlc(bars: int, **attrs: str) -> pd.DataFrame:
+    times = pd.date_range("2023-01-01", periods=bars, freq="5min", tz="UTC", name="time")
+    close = 100.0 + np.arange(bars) % 3
+    parts = {"open": close - 0.5, "high": close + 1.0, "low": close - 1.0, "close": close}
+    candles = pd.DataFrame(parts, index=times)
+    candles.attrs.update(attrs)
+    return candles
+
+
+@pytest.mark.parametrize("bars", [1, 2, 40, 1_000])
+def test_candles_are_drawn_whole_with_their_lines(bars: int) -> None:
+    candles = ohlc(bars, source="synthetic sample")
+    widget = candle_chart(candles, title="Some", lines={"the close": candles["close"]})
+    assert repr(widget) == f"CandleChart(Some, {bars:,} candles)"
+    assert "synthetic prices" in texts(widget)
+    assert "the close" in texts(widget)
+    (figure,) = figures(widget)
+    (boxes,), (line,) = of_kind(figure, bq.OHLC), of_kind(figure, bq.Lines)
+    np.testing.assert_array_equal(boxes.y, candles.to_numpy())
+    assert len(line.x) == max(bars, 2)
+    half = np.timedelta64(150, "s")  # a box is as broad as its bar at most
+    assert boxes.scales["x"].min <= boxes.x[0] - half
+    assert boxes.scales["x"].max >= boxes.x[-1] + half
+
+
+def test_candles_that_can_not_be_drawn_are_refused() -> None:
+    with pytest.raises(DataError, match="1,001 candles to draw; expected 1 to 1,000"):
+        candle_chart(ohlc(1_001), title="Too many")
+    with pytest.raises(DataError, match="0 candles"):
+        candle_chart(ohlc(0), title="None")
+    with pytest.raises(DataError, match="reindex"):
+        candle_chart(ohlc(5), title="Line", lines={"late": ohlc(6)["close"]})
+    assert "synthetic" not in texts(candle_chart(ohlc(5), title="Real"))
 
 
 def test_names_are_text_not_html() -> None:

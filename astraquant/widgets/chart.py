@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 from tsdownsample import MinMaxLTTBDownsampler
 
-from ..candles import is_synthetic
+from ..candles import PRICES, is_synthetic
 from ..errors import DataError, unknown
 from . import style
 
 POINTS = 2_000  # of a line: more can't be told apart on a screen
 MARKED_TRADES = 500  # two markers each; browsers turn slow beyond a thousand or so
 MANY_TRADES = 200
+MOST_CANDLES = 1_000  # each is drawn; more can't be told apart either
 TRADE_COLUMNS = ("entry_time", "exit_time", "direction", "entry_price", "exit_price")
 Array = np.ndarray[Any, Any]
 
@@ -66,6 +67,53 @@ def backtest_chart(
     return BacktestChart([head, *(part for panel in panels for part in panel)], summary)
 
 
+class CandleChart(style.Chart):
+    """Candles over time; made by `candle_chart`."""
+
+
+def candle_chart(
+    candles: pd.DataFrame, *, title: str, lines: Mapping[str, pd.Series] | None = None
+) -> CandleChart:
+    """Draw candles: a box from open to close, a thin line from low to high.
+
+    candles: candle table of at most `MOST_CANDLES` rows; ``attrs["source"]`` that says "synthetic"
+        is shown. A missing bar leaves its place empty.
+    lines: further series by name, on the candles' times.
+
+    Raises `DataError` for an empty table, one that is too long, or times that do not match.
+    """
+    lines = lines or {}
+    if not 0 < len(candles) <= MOST_CANDLES:
+        raise DataError(
+            f"{len(candles):,} candles to draw; expected 1 to {MOST_CANDLES:,}. Cut the table with "
+            ".loc[start:end], or resample it to a longer timeframe."
+        )
+    _check_lines(lines, candles)
+    synthetic = is_synthetic(candles.attrs.get("source"))
+    time = _TimeAxis(candles.index, boxes=True)
+    prices = candles[list(PRICES)].to_numpy(float)
+    scales = {"x": time.scale, "y": _value_scale(prices)}
+    x = _ms(candles.index)
+    colours = [style.LONG, style.DRAWDOWN]
+    boxes = bq.OHLC(x=x, y=prices, scales=scales, colors=colours, stroke=style.PRICE)
+    marks: list[bq.Mark] = [boxes]
+    entries = [("■", style.LONG, "the price rose"), ("■", style.DRAWDOWN, "it fell")]
+    for k, (name, line) in enumerate(lines.items()):
+        colour = (style.EQUITY, *style.LINES)[k % 5]
+        drawn = _lines(candles.index, line.to_numpy(float)[None], scales, [colour])
+        drawn.marker, drawn.marker_size = "circle", 30
+        marks.append(drawn)
+        entries.append(("━━", colour, name))
+    axes = [time.axis(labelled=True), _value_axis(scales["y"], _price_label(synthetic), 7)]
+    head = style.header(title, synthetic=synthetic)
+    parts = [head, style.legend(entries, "Candles"), _figure(marks, axes, 320, bottom=52)]
+    return CandleChart(parts, f"CandleChart({title}, {len(candles):,} candles)")
+
+
+def _price_label(synthetic: bool) -> str:
+    return "price (quote currency" + (", synthetic)" if synthetic else ")")
+
+
 def _check(
     candles: pd.DataFrame,
     trades: pd.DataFrame,
@@ -85,6 +133,10 @@ def _check(
             f"equity ({len(equity):,} values) and buy_and_hold ({len(buy_and_hold):,}) are not at "
             "the same times. Give them one index."
         )
+    _check_lines(lines, candles)
+
+
+def _check_lines(lines: Mapping[str, pd.Series], candles: pd.DataFrame) -> None:
     for name, line in lines.items():
         if not line.index.equals(candles.index):
             raise DataError(
@@ -97,10 +149,13 @@ def _choose(trades: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The trades to mark, and what to say about it."""
     if trades.empty:
         return trades, "no trades"
+    still = int(trades["exit_time"].isna().sum())
+    count = f"{len(trades):,} trade{'s' if len(trades) > 1 else ''}"
+    count += f", {still} of them open" if still else ""
     if len(trades) <= MARKED_TRADES:
-        return trades, f"{len(trades):,} trade{'s' if len(trades) > 1 else ''}"
+        return trades, count
     spread = np.linspace(0, len(trades) - 1, MARKED_TRADES).round().astype(int)
-    return trades.iloc[spread], f"{MARKED_TRADES:,} of {len(trades):,} trades marked"
+    return trades.iloc[spread], f"{MARKED_TRADES:,} of {count} marked"
 
 
 def _price_panel(
@@ -124,8 +179,7 @@ def _price_panel(
         entries.append((symbol, points.stroke, text))
     if len(trades) > MANY_TRADES:  # so many markers would bury the lines: put them underneath
         marks.reverse()
-    label = "price (quote currency" + (", synthetic)" if synthetic else ")")
-    axes = [time.axis(labelled=False), _value_axis(scales["y"], label, 7)]
+    axes = [time.axis(labelled=False), _value_axis(scales["y"], _price_label(synthetic), 7)]
     return [style.legend(entries, "Price"), _figure(marks, axes, 270)]
 
 
@@ -242,9 +296,11 @@ def _value_axis(scale: bq.LinearScale, label: str, count: int, metric: str = "")
 class _TimeAxis:
     """The time scale that all panels share, and its ticks."""
 
-    def __init__(self, index: pd.Index) -> None:
+    def __init__(self, index: pd.Index, *, boxes: bool = False) -> None:
         self.first, self.last = _ms(index[[0, -1]])
         room = (self.last - self.first) // 100 or np.timedelta64(30, "m")  # a single bar
+        if boxes and len(index) > 1:  # the first and the last are as broad as the others
+            room = max(room, np.diff(_ms(index)).min() * 6 // 10)
         start, end = self.first - room, self.last + room
         self.scale = bq.DateScale(min=start, max=end, allow_padding=False)
         self.ticks, self.format = style.time_ticks(int(start.astype(int)), int(end.astype(int)))
