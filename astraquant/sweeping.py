@@ -25,8 +25,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 ENGINES = ("auto", "vectorbt")
 OPTION_LEVELS = ("timeframe", "cost")  # the options that may be swept
 COLUMNS = tuple(name for name in metrics.DEFINITIONS if name not in metrics.BACKTEST_ONLY)
-# What vectorbt was measured to need per bar and run (its arrays, records and our signals).
-BYTES_PER_BAR = 170
+# Measured over a year of minutes: bytes per bar of each run in a tile (vectorbt's arrays, our
+# signals, the records of a strategy that trades every few bars), and of what is there only once.
+BYTES_PER_BAR = 110
+BYTES_PER_BAR_ONCE = 700
+INDICATORS = 8  # one part in so many of the limit is for indicators that later trials share
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ def sweep(
     ``sweep(candles, ma_cross, short=range(5, 50), long=range(10, 200, 5), timeframe="5m")``. The
     options are those of `backtest`; a list of ``timeframe`` or ``cost`` is tried out like a
     parameter. Combinations that the strategy calls invalid are left out and counted.
-    ``memory_limit``: bytes.
+    ``memory_limit``: bytes that the sweep may add, about.
 
     The table has one row per valid combination, equal to its `backtest`. Its index is always a
     MultiIndex: the parameters in call order, then ``timeframe`` and ``cost`` where they are lists.
@@ -197,12 +200,14 @@ class _Job:
             by_frame[self.split(row)[0]].append(row)
         for frame, rows in by_frame.items():
             market = self.markets[frame]
-            need = BYTES_PER_BAR * len(market.candles)
-            width = self.memory_limit // need
+            bars = len(market.candles)
+            room = self.memory_limit * (INDICATORS - 1) // INDICATORS - BYTES_PER_BAR_ONCE * bars
+            width = room // (BYTES_PER_BAR * bars)
             if width < 1:
+                need = (BYTES_PER_BAR + BYTES_PER_BAR_ONCE) * bars * INDICATORS // (INDICATORS - 1)
                 raise StrategyError(
                     f"memory_limit={self.memory_limit:,} bytes is too little: one run over "
-                    f"{len(market.candles):,} bars needs about {need:,}. Raise the limit, or "
+                    f"{bars:,} bars needs about {need:,}. Raise the limit, or "
                     "choose a longer timeframe or a shorter span"
                 )
             for i in range(0, len(rows), width):
@@ -218,7 +223,9 @@ class _Job:
         targets: dict[tuple[Any, ...], Array] = {}
         tracer = Tracer(self.strategy)
         shared: Shared = {}
-        most = max(1, self.memory_limit // 4 // (8 * len(market.candles)))  # arrays kept for others
+        most = max(
+            1, self.memory_limit // INDICATORS // (8 * len(market.candles))
+        )  # arrays kept for others
         for row in rows:
             _, cost, bound = self.split(row)
             by_cost.setdefault(cost, []).append(row)

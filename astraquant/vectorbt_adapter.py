@@ -161,15 +161,18 @@ def _mark(trades: Array, close: Array, cost: float, cash: float) -> Ledger:
     number = np.searchsorted(trades["entry_bar"], bar, side="right") - 1  # the last trade begun
     equity, held = np.full(len(close), cash), np.zeros(len(close), np.int8)
     if len(trades):
-        last = trades[np.maximum(number, 0)]
-        stake = last["quantity"] * last["entry_price"] * (1.0 + cost)
-        proceeds = stake + last["quantity"] * last["entry_price"] * (1.0 - cost)
-        worth = last["quantity"] * close
-        marked = np.where(last["direction"] > 0, worth, proceeds - worth)
-        ends = np.where(last["status"] == OPEN, len(close), last["exit_bar"])
-        inside = (number >= 0) & (bar < ends)
-        equity = np.where(inside, marked, np.where(number >= 0, stake + last["profit"], cash))
-        held = np.where(inside, last["direction"], 0).astype(np.int8)
+        k = np.maximum(number, 0)  # columns are gathered one by one: whole records take longer
+        value = trades["quantity"] * trades["entry_price"]
+        stake, proceeds = value * (1.0 + cost), value * (1.0 + cost) + value * (1.0 - cost)
+        side = trades["direction"].astype(np.int8)[k]
+        worth = trades["quantity"][k] * close
+        marked = np.where(side > 0, worth, proceeds[k] - worth)
+        ends = np.where(trades["status"] == OPEN, len(close), trades["exit_bar"])
+        inside = (number >= 0) & (bar < ends[k])
+        equity = np.where(
+            inside, marked, np.where(number >= 0, (stake + trades["profit"])[k], cash)
+        )
+        held = np.where(inside, side, 0).astype(np.int8)
     lost = np.flatnonzero(equity <= 0)
     if len(lost):
         ruin = int(lost[0])
