@@ -169,9 +169,14 @@ def _compare(
     once, now = _SIDES[int(expected[place])], _SIDES[int(got[place])]
     raise StrategyError(
         f"{name} changed its mind about the past: at {_when(columns, first + place)} it held "
-        f"{once}, but {now} {when} ({int(differ.sum()):,} bars differ). What is decided at a close "
+        f"{once}, but {now} {when} ({_count(differ)}). What is decided at a close "
         "may use this bar and earlier ones only"
     )
+
+
+def _count(differ: Array) -> str:
+    bars = int(differ.sum())
+    return f"{bars:,} bars differ" if bars > 1 else "that bar alone differs"
 
 
 def _when(columns: Columns, bar: int) -> pd.Timestamp:

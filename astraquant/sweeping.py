@@ -326,6 +326,7 @@ class Sweep:
         title = f"{self.strategy.name}: best of {len(values):,} trials marked"
         if fixed:
             title += " · " + ", ".join(f"{name} {value}" for name, value in fixed.items())
+        title += f" · {self._span}"
         across, down = str(values.index.names[0]), str(values.index.names[-1])
         if values.index.nlevels == 1:
             line = values.set_axis(pd.Index(values.index.get_level_values(0), name=across))
@@ -337,6 +338,12 @@ class Sweep:
         plane.attrs["source"] = self.source
         best = _best_place(metric, values)
         return heatmap_chart(plane, metric=metric, title=title, mark_best=best)
+
+    @property
+    def _span(self) -> str:
+        """The evaluated days, first and last, for a title."""
+        index = next(iter(self._job.markets.values())).index
+        return f"{index[0]:%Y-%m-%d} to {index[-1]:%Y-%m-%d}"
 
     def _column(self, metric: str) -> pd.Series:
         if metric not in self.table.columns:

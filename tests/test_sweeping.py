@@ -108,7 +108,7 @@ def test_tiles_change_nothing():
     candles = random_walk(3_000, 1)
     grid = {"short": range(2, 8), "long": range(8, 14)}
     whole = aq.sweep(candles, ma_cross, **grid)
-    tiled = aq.sweep(candles, ma_cross, memory_limit=2_000_000, **grid)
+    tiled = aq.sweep(candles, ma_cross, memory_limit=3_500_000, **grid)
     pd.testing.assert_frame_equal(whole.table, tiled.table, check_exact=True)
 
 
