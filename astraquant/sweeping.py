@@ -323,7 +323,7 @@ class Sweep:
         from .widgets.heatmap import heatmap_chart, line_chart
 
         values = self._slice(metric, fixed)
-        title = f"{self.strategy.name}: best of {len(values):,} trials marked"
+        title = f"{self.strategy.name} · {len(values):,} trials"
         if fixed:
             title += " · " + ", ".join(f"{name} {value}" for name, value in fixed.items())
         title += f" · {self._span}"
