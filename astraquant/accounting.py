@@ -17,6 +17,8 @@ from ._compile import as_input, compiled
 Array = np.ndarray[Any, np.dtype[Any]]
 
 CLOSED, OPEN, RUINED = 0, 1, 2
+# A stake that shrinks to this share is lost: what is left of it is a rounding error.
+NOTHING = 1e-12
 
 # One trade. Bars are counted within the run. An open trade exits at the last bar and close, marked
 # without a cost; a ruined one at the bar and price of the ruin. `profit` is money after costs,
@@ -91,7 +93,7 @@ def _close(
     trade: Any, bar: int, price: float, growth: float, exit_cost: float, status: int
 ) -> None:
     """Write the end of a trade; a loss of more than the stake is a loss of the stake."""
-    if growth <= 0.0:
+    if growth <= NOTHING:
         growth, exit_cost, status = 0.0, 0.0, RUINED
     stake = trade["profit"]  # kept there while the trade is open
     trade["exit_bar"] = bar
@@ -127,7 +129,7 @@ def _run(
                 fill = price[i] * (1.0 - side * slippage)
                 growth = _worth(side, entry, fill, cost, cost)
                 _close(trades[made - 1], i, fill, growth, cost, CLOSED)
-                if growth <= 0.0:
+                if growth <= NOTHING:
                     returns[i] = -1.0
                     return made
                 stake *= growth
@@ -145,7 +147,7 @@ def _run(
                 trade["result"] = 1.0 + cost  # stake / (quantity x entry)
                 made += 1
         now = _worth(side, entry, close[i], cost, 0.0) if side != 0 else 1.0
-        if now <= 0.0:
+        if now <= NOTHING:
             _close(trades[made - 1], i, close[i], now, 0.0, RUINED)
             returns[i] = -1.0
             return made

@@ -11,9 +11,10 @@ import pandas as pd
 
 from . import metrics, timeframes
 from .accounting import OPEN, RUINED, Ledger
-from .expressions import Node, evaluate
+from .errors import StrategyError
+from .expressions import Node, Shared, evaluate, reachable
 from .reports import backtest_html, simulated
-from .runs import Market, Options, check_strategy_type, run
+from .runs import OPTIONS, Market, Options, check_order, run
 from .strategies.definition import Strategy
 from .strategies.running import Decision, Tracer, decide, describe
 
@@ -45,9 +46,14 @@ def backtest(
 
     Raises `DataError` for candles and `StrategyError` for options and parameters it can't honour.
     """
-    check_strategy_type(strategy)
+    check_order(candles, strategy)
     options = Options(cost, slippage, fill, direction, cash)
-    bound = strategy.bind(parameters)
+    for name, value in parameters.items():
+        if isinstance(value, list | tuple | range | np.ndarray):
+            raise StrategyError(
+                f"{name}={value!r}: a backtest takes one value; to try several use sweep"
+            )
+    bound = strategy.bind(parameters, OPTIONS)
     market = Market(candles, timeframe, start, end)
     decision = decide(Tracer(strategy), market.columns, bound, direction)
     ledger = run(market, market.targets(decision.position, fill), options)
@@ -161,7 +167,7 @@ class Backtest:
         target = self._market.targets(self._decision.position, self.options.fill).copy()
         if self._ruined:
             last = int(self._ledger.trades["exit_bar"][-1])
-            target[last:] = target[last - 1] if last else target[0]
+            target[last:] = self._ledger.trades["direction"][-1]
         bars = self._market.evaluated
         return build_portfolio(
             target,
@@ -184,13 +190,15 @@ class Backtest:
         """Where the figures come from: contract, parameters, candles (SHA-256), versions."""
         engine = "traced" if self._decision.program is not None else "arrays"
         return {
-            "contract": self.options.contract,
+            "contract": self.options.contract(self.options.cost),
             "strategy": self.strategy.name,
             "parameters": dict(self.parameters),
             "options": {name: getattr(self.options, name) for name in Options.__slots__},
             "engine": engine,
             "why_not_traced": self._decision.reason or None,
             "seed": None,  # nothing here is drawn by chance
+            "timeframe": self.timeframe,
+            **self._market.bars,
             **self._market.passport(),
         }
 
@@ -246,16 +254,16 @@ _ON_PRICE = frozenset({"sma", "ema", "wma", "bollinger", "donchian"})
 
 
 def _price_lines(program: Node) -> list[Node]:
-    seen: dict[int, Node] = {}
+    calls = [node for node in reachable(program) if node.op == "call"]
+    return [node for node in calls if node.value.function.__name__ in _ON_PRICE]
 
-    def visit(node: Node) -> None:
-        if node.op == "call" and node.value.function.__name__ in _ON_PRICE:
-            seen[node.number] = node
-        for arg in node.args:
-            visit(arg)
 
-    visit(program)
-    return list(seen.values())
+def _never_known(program: Node, market: Market) -> list[str]:
+    """The indicators that need more history than there is."""
+    shared = Shared()
+    calls = [node for node in reachable(program) if node.op == "call"]
+    lines = {repr(node): evaluate(node, market.columns, shared) for node in calls}
+    return [name for name, line in lines.items() if np.isnan(np.asarray(line)).all()]
 
 
 def _notes(result: Backtest) -> list[str]:
@@ -277,7 +285,13 @@ def _notes(result: Backtest) -> list[str]:
         notes.append(f"Pending: at the last close it decides to be {wanted}; never filled.")
     empty = int(result.metrics.fills_without_volume)
     if empty:
-        notes.append(f"{empty} fills in bars in which nobody traded.")
+        notes.append(f"{empty} fill{'s' if empty > 1 else ''} in bars in which nobody traded.")
+    if result._decision.program is None:
+        notes.append(
+            f"Run on plain arrays ({result._decision.reason}): the unknown counts as numpy says."
+        )
+    elif unknown_lines := _never_known(result._decision.program, market):
+        notes.append(f"Too few bars: {', '.join(unknown_lines)} is not known at any of them.")
     if not len(ledger.trades):
         notes.append("It never trades: its figures are those of cash.")
     return notes

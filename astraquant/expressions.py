@@ -11,6 +11,7 @@ for False and is itself always known.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
@@ -66,11 +67,18 @@ class Call(NamedTuple):
 class Graph:
     """The nodes of one strategy over one kind of candles; equal expressions are one node."""
 
-    __slots__ = ("calls", "nodes")
+    __slots__ = ("calls", "left", "nodes")
 
     def __init__(self) -> None:
         self.nodes: dict[tuple[Any, ...], Node] = {}
         self.calls: dict[tuple[Any, ...], Any] = {}  # indicator calls already traced, as written
+        # Why a node refused something in this call: a library may swallow the exception.
+        self.left = ""
+
+    def refusal(self, why: str) -> CannotTrace:
+        """The exception with which a node leaves the traced world; it is remembered."""
+        self.left = why
+        return CannotTrace(why)
 
     def node(self, kind: str, op: str, args: tuple[Node, ...], value: Any = None) -> Node:
         """The node ``op(args)``; made only once. ``value``: a constant, column or `Call`."""
@@ -112,7 +120,7 @@ class Graph:
             raise StrategyError(
                 f"a series was combined with {value!r}; expected a number or a series"
             )
-        raise CannotTrace(f"it mixes the candles with {_article(type(value).__name__)}")
+        raise self.refusal(f"it mixes the candles with {_article(type(value).__name__)}")
 
 
 def _article(name: str) -> str:
@@ -256,6 +264,7 @@ class Node:
         return self.graph.node("boolean", "~", (self,))
 
     def __bool__(self) -> NoReturn:
+        self.graph.left = "it asks for the truth of a series"
         raise StrategyError(
             "a whole series has no single truth value, so `if`, `and`, `or`, `not` and chained "
             "comparisons can't be used on it. Write (a > b) & (c > d), ~a, where(condition, x, y) "
@@ -263,36 +272,42 @@ class Node:
         )
 
     def __array__(self, *args: object, **kwargs: object) -> NoReturn:
-        raise CannotTrace("it hands the candles to numpy")
+        raise self.graph.refusal("it hands the candles to numpy")
 
     def __len__(self) -> NoReturn:
-        raise CannotTrace("it asks for the number of candles")
+        raise self.graph.refusal("it asks for the number of candles")
 
     def __iter__(self) -> Iterator[Any]:
-        raise CannotTrace("it goes through the candles one by one")
+        raise self.graph.refusal("it goes through the candles one by one")
 
     def __getitem__(self, key: object) -> NoReturn:
-        raise CannotTrace("it picks candles by their place")
+        raise self.graph.refusal("it picks candles by their place")
 
     def __float__(self) -> NoReturn:
-        raise CannotTrace("it turns a series into one number")
+        raise self.graph.refusal("it turns a series into one number")
 
     def __index__(self) -> NoReturn:
-        raise CannotTrace("it turns a series into one number")
+        raise self.graph.refusal("it turns a series into one number")
 
     def __repr__(self) -> str:
         """The expression as one would write it: ``sma(close, 5) > close``."""
-        if self.op in ("column", "constant"):
-            return str(self.value)
-        if self.op == "call":
-            inside = ", ".join([*map(repr, self.args), *map(repr, self.value.parameters)])
-            name = self.value.function.__name__
-            return f"{name}({inside})" + (
-                "" if self.value.field is None else f"[{self.value.field}]"
-            )
-        if len(self.args) == 2 and not self.op.isidentifier():
-            return f"({self.args[0]!r} {self.op} {self.args[1]!r})"
-        return f"{self.op}({', '.join(map(repr, self.args))})"
+        return _spell(self, depth=6)
+
+
+def _spell(node: Node, depth: int) -> str:
+    """``node`` as text; what lies deeper than ``depth`` is left out: shared parts explode."""
+    if node.op in ("column", "constant"):
+        return str(node.value)
+    if depth == 0:
+        return "…"
+    inside = [_spell(arg, depth - 1) for arg in node.args]
+    if node.op == "call":
+        call: Call = node.value
+        text = f"{call.function.__name__}({', '.join([*inside, *map(repr, call.parameters)])})"
+        return text + ("" if call.field is None else f"[{call.field}]")
+    if len(inside) == 2 and not node.op.isidentifier():
+        return f"({inside[0]} {node.op} {inside[1]})"
+    return f"{node.op}({', '.join(inside)})"
 
 
 def graph_of(values: Sequence[object]) -> Graph | None:
@@ -309,8 +324,50 @@ class Boolean:
 
 
 Value = Array | Boolean
-# What trials share: results of indicator calls over the same columns, by function, scalars, inputs.
-Shared = dict[tuple[Any, ...], Any]
+
+
+class Shared:
+    """Results of indicator calls that trials over the same columns share.
+
+    Holds at most ``budget`` bytes; the oldest make room for new ones.
+    """
+
+    def __init__(self, budget: int = 2**26) -> None:
+        self.budget = budget
+        self.size = 0  # bytes held now
+        self._kept: dict[tuple[Any, ...], Any] = {}
+
+    def get(self, key: tuple[Any, ...]) -> Any:
+        """The result of an earlier call; None if it is not there (any more)."""
+        return self._kept.get(key)
+
+    def keep(self, key: tuple[Any, ...], result: Any) -> None:
+        """Remember a result, if it is not larger than the whole budget."""
+        size = _bytes_of(result)
+        if size > self.budget:
+            return
+        while self.size + size > self.budget:
+            oldest = next(iter(self._kept))
+            self.size -= _bytes_of(self._kept.pop(oldest))
+        self._kept[key] = result
+        self.size += size
+
+
+def _bytes_of(result: Any) -> int:
+    lines = result if isinstance(result, tuple) else (result,)
+    return sum(line.nbytes for line in lines)
+
+
+def reachable(root: Node) -> list[Node]:
+    """``root`` and all that it is made of, every node after its inputs."""
+    found = {root.number: root}
+    waiting = [root]
+    while waiting:
+        for arg in waiting.pop().args:
+            if arg.number not in found:
+                found[arg.number] = arg
+                waiting.append(arg)
+    return [found[number] for number in sorted(found)]  # inputs were made, and numbered, first
 
 
 def evaluate(root: Node, columns: Mapping[str, Array], shared: Shared | None = None) -> Value:
@@ -319,19 +376,21 @@ def evaluate(root: Node, columns: Mapping[str, Array], shared: Shared | None = N
     Numbers come as float64 arrays (NaN: unknown), conditions as `Boolean`. ``shared`` holds the
     indicators that other roots of the same graph needed over these columns, and gets the new ones.
     """
-    shared = {} if shared is None else shared
+    shared = Shared() if shared is None else shared
+    nodes = reachable(root)
+    uses = Counter(arg.number for node in nodes for arg in node.args)
     done: dict[int, Value] = {}
-
-    def value_of(node: Node) -> Value:
-        found = done.get(node.number)
-        if found is None:
-            args = [value_of(arg) for arg in node.args]
-            found = _call(node, args, shared) if node.op == "call" else _apply(node, args, columns)
-            done[node.number] = found
-        return found
-
     with np.errstate(all="ignore"):  # 0/0 is NaN: unknown, not a warning
-        return value_of(root)
+        for node in nodes:
+            args = [done[arg.number] for arg in node.args]
+            done[node.number] = (
+                _call(node, args, shared) if node.op == "call" else _apply(node, args, columns)
+            )
+            for arg in node.args:  # what is not needed any more goes at once
+                uses[arg.number] -= 1
+                if not uses[arg.number]:
+                    done.pop(arg.number)
+    return done[root.number]
 
 
 def _call(node: Node, args: list[Any], shared: Shared) -> Array:
@@ -339,9 +398,10 @@ def _call(node: Node, args: list[Any], shared: Shared) -> Array:
     call: Call = node.value
     inputs = tuple(arg.number for arg in node.args)
     key = (call.function, call.parameters, tuple(map(type, call.parameters)), inputs)
-    if key not in shared:
-        shared[key] = call.function(*args, *call.parameters)
-    result = shared[key]
+    result = shared.get(key)
+    if result is None:
+        result = call.function(*args, *call.parameters)
+        shared.keep(key, result)
     return np.asarray(result if call.field is None else result[call.field])
 
 

@@ -54,6 +54,12 @@ def figures(
 
     ``volume``: of each bar of the run. ``buy_and_hold``: see `buy_and_hold_return`.
     """
+    with np.errstate(all="ignore"):  # money beyond the largest float: the figure is NaN
+        found = _figures(ledger, volume, cash, timeframe)
+    return {**found, "buy_and_hold": buy_and_hold}
+
+
+def _figures(ledger: Ledger, volume: Array, cash: float, timeframe: str) -> dict[str, float]:
     equity, returns, trades = ledger.equity, ledger.returns, ledger.trades
     closed = trades[trades["status"] != OPEN]
     sold = trades[trades["status"] == CLOSED]  # a ruined trade ends without a fill
@@ -61,7 +67,7 @@ def figures(
     result = closed["result"]
     some = len(closed) > 0
     per_year = math.sqrt(timeframes.bars_per_year(timeframe))
-    total = float(equity[-1]) / cash - 1.0
+    total = _finite(float(equity[-1]) / cash - 1.0)
     traded = (trades["quantity"] * trades["entry_price"]).sum() + (
         sold["quantity"] * sold["exit_price"]
     ).sum()
@@ -70,10 +76,10 @@ def figures(
         "total_return": total,
         "annual_return": annual_return(total, len(equity) * timeframes.duration(timeframe)),
         "gross_return": _finite(np.expm1(_log_growth(trades, 0.0))),
-        "buy_and_hold": buy_and_hold,
+        "buy_and_hold": math.nan,  # its place in the order
         "sharpe": sharpe(returns) * per_year,
         "sortino": sortino(returns) * per_year,
-        "max_drawdown": max_drawdown(equity, cash),
+        "max_drawdown": _finite(max_drawdown(equity, cash)),
         "trades": float(len(closed)),
         "win_rate": float(np.mean(result > 0)) if some else math.nan,
         "profit_factor": _ratio(float(won.sum()), -float(lost.sum())),
@@ -82,7 +88,7 @@ def figures(
         "worst_trade": float(result.min()) if some else math.nan,
         "exposure": float(np.mean(ledger.held != 0)),
         "turnover": _ratio(float(traded), float(equity.mean())),
-        "fees_paid": float(trades["fees"].sum()),
+        "fees_paid": _finite(float(trades["fees"].sum())),
         "fills_without_volume": float(np.count_nonzero(at_fills == 0)),
     }
 
@@ -100,7 +106,8 @@ def sharpe(returns: Array) -> float:
     """Mean / standard deviation (ddof 1) of ``returns``; NaN without two or without variance."""
     if len(returns) < 2:
         return math.nan
-    return _over_deviation(returns, float(returns.std(ddof=1)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _over_deviation(returns, float(returns.std(ddof=1)))
 
 
 def sortino(returns: Array) -> float:
@@ -109,7 +116,7 @@ def sortino(returns: Array) -> float:
 
 
 def _over_deviation(returns: Array, deviation: float) -> float:
-    return float(returns.mean()) / deviation if deviation > NEGLIGIBLE else math.nan
+    return _finite(float(returns.mean()) / deviation) if deviation > NEGLIGIBLE else math.nan
 
 
 def max_drawdown(equity: Array, cash: float) -> float:
@@ -121,7 +128,7 @@ def max_drawdown(equity: Array, cash: float) -> float:
 def annual_return(total: float, length: float) -> float:
     """``total`` over ``length`` milliseconds compounded to 365 days; NaN on overflow."""
     try:
-        return float((1.0 + total) ** (timeframes.YEAR / length)) - 1.0
+        return _finite((1.0 + total) ** (timeframes.YEAR / length) - 1.0)
     except OverflowError:
         return math.nan
 
@@ -136,7 +143,7 @@ def sharpe_daily(equity: Array, times: Array, cash: float, timeframe: str) -> fl
     days = times // timeframes.DAY
     last = np.append(days[1:] != days[:-1], True)
     levels = np.concatenate([[cash], equity[last]])
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         returns = np.nan_to_num(levels[1:] / levels[:-1] - 1.0, nan=0.0)  # 0 / 0 after a ruin
     return sharpe(returns) * math.sqrt(365)
 

@@ -1,8 +1,9 @@
-"""Results as small HTML tables, for the notebook."""
+"""Results as small tables: HTML for the notebook, text for a terminal."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from html import escape
 from typing import TYPE_CHECKING, cast
 
@@ -52,11 +53,10 @@ def backtest_html(result: Backtest) -> str:
     cells += [""] * (2 * half - len(cells))
     rows = "".join(f"<tr>{a}{b}</tr>" for a, b in zip(cells[:half], cells[half:], strict=True))
     title = f"{result.metrics.name} on {len(result.equity):,} bars of {result.timeframe}"
-    remarks = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
     return (
         f"<div><strong>{escape(title)}</strong><table>{rows}</table>"
-        f"<p><em>{escape(result.options.contract)}</em></p>"
-        f"{f'<ul>{remarks}</ul>' if remarks else ''}</div>"
+        f"<p><em>{escape(result.options.contract(result.options.cost))}</em></p>"
+        f"{_list(result.notes)}</div>"
     )
 
 
@@ -72,10 +72,11 @@ def sweep_html(result: Sweep) -> str:
         + "</tr>"
         for place, row in best.iterrows()
     )
+    luck = _luck(result, len(best), "sharpe")
     return (
         f"<div><strong>{escape(repr(result)[1:-1])}</strong>"
         f"<table><tr>{head}</tr>{rows}</table>"
-        f"<p><em>{_luck(result, len(best), 'sharpe')}</em></p></div>"
+        f"<p><em>{escape(result.contract)}</em></p>{_list((luck, *result.notes))}</div>"
     )
 
 
@@ -84,7 +85,7 @@ def backtest_text(result: Backtest) -> str:
     lines = [f"{result.metrics.name} on {len(result.equity):,} bars of {result.timeframe}", ""]
     for name, value in zip(map(str, result.metrics.index), result.metrics, strict=True):
         lines.append(f"{name:<20} {format_figure(name, float(value)):>14}   {DEFINITIONS[name]}")
-    return "\n".join([*lines, "", result.options.contract, *result.notes])
+    return "\n".join([*lines, "", result.options.contract(result.options.cost), *result.notes])
 
 
 def sweep_text(result: Sweep, metric: str, top: int) -> str:
@@ -97,10 +98,27 @@ def sweep_text(result: Sweep, metric: str, top: int) -> str:
         rows.append([*map(str, cast(tuple[object, ...], place)), *figures])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join([repr(result)[1:-1], "", *lines, "", _luck(result, len(best), metric)])
+    said = [_luck(result, len(best), metric), result.contract, *result.notes]
+    return "\n".join([repr(result)[1:-1], "", *lines, "", *said])
 
 
 def _luck(result: Sweep, shown: int, metric: str) -> str:
     trials = f"{len(result.table):,} trials"
-    text = f"The best {shown} of {trials} by {metric}: the best of many is partly luck."
-    return text + (f" {simulated(result.source)}" if simulated(result.source) else "")
+    return f"The best {shown} of {trials} by {metric}: the best of many is partly luck."
+
+
+def _list(remarks: Iterable[str]) -> str:
+    items = "".join(f"<li>{escape(remark)}</li>" for remark in remarks)
+    return f"<ul>{items}</ul>" if items else ""
+
+
+def sweep_notes(result: Sweep) -> tuple[str, ...]:
+    """What a reader must know about a sweep's figures, a sentence each."""
+    ruined = int((result.table["total_return"] == -1.0).sum())
+    said = {
+        simulated(result.source): bool(simulated(result.source)),
+        "Filled at the very close that decides: optimistic.": result.options.fill == "close",
+        "Shorts are hypothetical on spot: no borrowing cost is counted.": result.shorted,
+        f"{ruined:,} run{'s' if ruined > 1 else ''} ruined: a short lost all equity.": ruined > 0,
+    }
+    return tuple(text for text, holds in said.items() if holds)

@@ -21,6 +21,8 @@ from .strategies.running import DIRECTIONS, columns_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FILLS = ("open", "close")
+# Of backtest, for an error that suggests the nearest name.
+OPTIONS = ("timeframe", "cost", "slippage", "fill", "direction", "cash", "start", "end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +39,32 @@ class Options:
         for name in ("cost", "slippage"):
             value = getattr(self, name)
             if not _is_number(value) or not 0 <= value < 1:
+                several = ". To try several use sweep" if isinstance(value, list | tuple) else ""
                 raise StrategyError(
                     f"{name}={value!r}: expected a fraction of the traded value per side, at least "
-                    "0 and below 1 (ten basis points are 0.001)"
+                    f"0 and below 1 (ten basis points are 0.001){several}"
                 )
         if not _is_number(self.cash) or not 0 < self.cash < math.inf:
             raise StrategyError(f"cash={self.cash!r}: expected a positive amount of money")
+        for name in ("cost", "slippage", "cash"):  # plain numbers, as a passport needs them
+            object.__setattr__(self, name, float(getattr(self, name)))
         if self.fill not in FILLS:
             raise StrategyError(unknown("fill", self.fill, FILLS))
         if self.direction not in DIRECTIONS:
             raise StrategyError(unknown("direction", self.direction, DIRECTIONS))
 
-    @property
-    def contract(self) -> str:
-        """What these options mean, in one sentence."""
+    def contract(self, cost: float | str) -> str:
+        """What these options mean, in one sentence; ``cost``: a fraction, or words for it."""
         when = (
             "the open of the next bar"
             if self.fill == "open"
             else "that very close (optimistic: nobody trades at a price that he still waits for)"
         )
         worse = f" and slippage of {_percent(self.slippage)}" if self.slippage else ""
-        cost = _percent(self.cost)
+        paid = cost if isinstance(cost, str) else f"a cost of {_percent(cost)}"
         return (
-            f"Decided at the close of a bar, filled at {when}, at a cost of {cost} per side"
-            f"{worse}; each purchase spends all equity."
+            f"Decided at the close of a bar, filled at {when}, at {paid} per side{worse}; each "
+            "purchase spends all equity."
         )
 
 
@@ -96,7 +100,7 @@ class Market:
         else:
             self.timeframe = timeframes.infer_timeframe(times)
             if timeframe is not None and timeframe != self.timeframe:
-                table = resample(table, timeframe)
+                table = _resample(table, timeframe, self.timeframe)
                 self.timeframe = timeframe
         self.candles, self.first = _cut(table, self.timeframe, start, end)
         self.columns = columns_of(self.candles)
@@ -130,12 +134,17 @@ class Market:
             slippage=options.slippage,
         )
 
+    @property
+    def bars(self) -> dict[str, Any]:
+        """Which bars were used: the first of all, and those that were evaluated."""
+        return {
+            "first_bar": str(self.candles.index[0]),
+            "evaluated": f"{self.index[0]} to {self.index[-1]} ({len(self.index):,} bars)",
+        }
+
     def passport(self) -> dict[str, Any]:
         """Where the figures come from: the candles' part of a result's passport."""
         return {
-            "timeframe": self.timeframe,
-            "first_bar": str(self.candles.index[0]),
-            "evaluated": f"{self.index[0]} to {self.index[-1]} ({len(self.index):,} bars)",
             "source": self.source.attrs.get("source"),
             "candles_sha256": content_hash(self.source),
             "versions": {
@@ -144,6 +153,16 @@ class Market:
                 **{name: version(name) for name in ("numpy", "pandas", "numba", "vectorbt")},
             },
         }
+
+
+def _resample(table: pd.DataFrame, timeframe: str, source: str) -> pd.DataFrame:
+    bars = resample(table, timeframe)
+    if len(bars) == 0:
+        raise DataError(
+            f"{len(table):,} candles of {source}, from {table.index[0]} on, hold no whole bar of "
+            f"{timeframe}. Take a longer span or a shorter timeframe"
+        )
+    return bars
 
 
 def _cut(
@@ -156,12 +175,19 @@ def _cut(
     if end is not None:
         last = int(table.index.searchsorted(timeframes.parse_time(end, "end")))
     if first >= last:
-        have = f"{table.index[0]} to {table.index[-1]}" if len(table) else "none at all"
+        have = f"{table.index[0]} to {table.index[-1]}"
         raise DataError(
             f"no {timeframe} bar to evaluate with start={start!r}, end={end!r}; "
             f"the candles are {have}"
         )
     return table.iloc[:last], first
+
+
+def check_order(candles: object, strategy: object) -> None:
+    """Raise `StrategyError` unless a decorated strategy stands in the strategy's place."""
+    if isinstance(candles, Strategy):
+        raise StrategyError(f"the candles come first: (candles, {candles.name}, ...)")
+    check_strategy_type(strategy)
 
 
 def check_strategy_type(strategy: object) -> None:
@@ -172,7 +198,8 @@ def check_strategy_type(strategy: object) -> None:
         name = getattr(strategy, "__name__", "it")
         raise StrategyError(f"{name} is a plain function; put @strategy above its def")
     raise StrategyError(
-        f"strategy={strategy!r}: expected a strategy such as astraquant.strategies.ma_cross"
+        f"strategy={strategy!r}: expected a strategy such as astraquant.strategies.ma_cross "
+        "(by name: astraquant.strategies.find_strategy)"
     )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,37 +15,20 @@ from . import metrics
 from .backtesting import Backtest, backtest
 from .errors import StrategyError, unknown
 from .expressions import Shared
-from .reports import sweep_html
-from .runs import Market, Options, check_strategy_type
+from .grids import Grid, make_grid
+from .reports import sweep_html, sweep_notes
+from .runs import Market, Options, check_order
 from .strategies.definition import Strategy
 from .strategies.running import Tracer, decide
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ENGINES = ("auto", "vectorbt")
-OPTION_LEVELS = ("timeframe", "cost")  # the options that may be swept
 COLUMNS = tuple(name for name in metrics.DEFINITIONS if name not in metrics.BACKTEST_ONLY)
 # Measured over a year of minutes: bytes per bar of each run in a tile (vectorbt's arrays, our
 # signals, the records of a strategy that trades every few bars), and of what is there only once.
 BYTES_PER_BAR = 110
 BYTES_PER_BAR_ONCE = 700
 INDICATORS = 8  # one part in so many of the limit is for indicators that later trials share
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """What is tried: ``levels`` (name -> its values, in call order) and the valid combinations.
-
-    ``rows``: one tuple of level values per valid combination; ``skipped``: how many were not valid.
-    """
-
-    levels: dict[str, tuple[Any, ...]]
-    fixed: dict[str, Any]
-    rows: list[tuple[Any, ...]]
-    skipped: int
-
-    def arguments(self, row: tuple[Any, ...]) -> dict[str, Any]:
-        """All arguments of one combination by name."""
-        return {**self.fixed, **dict(zip(self.levels, row, strict=True))}
 
 
 def sweep(
@@ -77,65 +59,17 @@ def sweep(
     Raises `StrategyError` or `DataError` for what it can't honour; nothing half-finished is
     returned.
     """
-    check_strategy_type(strategy)
+    check_order(candles, strategy)
     if engine not in ENGINES:
         raise StrategyError(unknown("engine", engine, ENGINES))
-    parameters = _grid(strategy, {**grid, "timeframe": timeframe, "cost": cost})
+    if not isinstance(memory_limit, int | np.integer) or memory_limit <= 0:
+        raise StrategyError(
+            f"memory_limit={memory_limit!r}: expected a whole number of bytes, such as 2**30"
+        )
+    parameters = make_grid(strategy, {**grid, "timeframe": timeframe, "cost": cost})
     options = Options(0.0, slippage, fill, direction, cash)
     job = _Job(candles, strategy, parameters, options, start, end, memory_limit)
     return Sweep(job, job.run())
-
-
-def _grid(strategy: Strategy, arguments: Mapping[str, Any]) -> Grid:
-    """The combinations of ``arguments`` (parameters, timeframe, cost): iterables are levels."""
-    levels: dict[str, tuple[Any, ...]] = {}
-    fixed: dict[str, Any] = {}
-    for name, value in arguments.items():
-        if name not in OPTION_LEVELS:
-            strategy.check_name(name)
-        if isinstance(value, Iterable) and not isinstance(value, str):
-            levels[name] = _level(strategy, name, value)
-        else:
-            fixed[name] = value
-    if not levels:
-        name = next(iter(strategy.parameters), "cost")
-        raise StrategyError(
-            "nothing to sweep: no argument has several values. Give one a list or a range, such "
-            f"as {name}=[...], or use backtest for a single run"
-        )
-    for name, parameter in strategy.parameters.items():
-        if name not in levels:
-            value = fixed.get(name, parameter.default)
-            if value is None:
-                raise StrategyError(f"{strategy.name} needs a value for {name}: {name}=...")
-            fixed[name] = parameter.check(value)
-    combinations = list(itertools.product(*levels.values()))
-    rows = [
-        row
-        for row in combinations
-        if strategy.is_valid({**fixed, **dict(zip(levels, row, strict=True))})
-    ]
-    if not rows:
-        raise StrategyError(
-            f"none of the {len(combinations):,} combinations of {', '.join(levels)} is valid for "
-            f"{strategy.name}; expected {strategy.rule}"
-        )
-    return Grid(levels, fixed, rows, len(combinations) - len(rows))
-
-
-def _level(strategy: Strategy, name: str, values: Iterable[Any]) -> tuple[Any, ...]:
-    """The values of one level, plain and checked; none may stand twice."""
-    listed = list(values)
-    if name in strategy.parameters:
-        listed = [strategy.parameters[name].check(value) for value in listed]
-    if name == "cost":
-        listed = [Options(cost=value).cost for value in listed]
-    if not listed:
-        raise StrategyError(f"{name} is empty; expected at least one value to try")
-    twice = next((value for i, value in enumerate(listed) if value in listed[:i]), None)
-    if twice is not None:
-        raise StrategyError(f"{name} has the value {twice!r} twice; give each value once")
-    return tuple(listed)
 
 
 class _Job:
@@ -158,7 +92,8 @@ class _Job:
         self.candles = candles.copy(deep=False) if isinstance(candles, pd.DataFrame) else candles
         self.memory_limit = memory_limit
         self.reason = ""
-        self.imprecise = 0  # runs that lost nearly all, beyond vectorbt's precision
+        self.imprecise = 0  # runs that left vectorbt's precision
+        self.shorted = False
         frames = grid.levels.get("timeframe", (grid.fixed.get("timeframe"),))
         self.markets = {frame: Market(candles, frame, start, end) for frame in frames}
 
@@ -173,7 +108,7 @@ class _Job:
         """Who did the work, for the passport."""
         text = "vectorbt"
         if self.imprecise:
-            text += f"; {self.imprecise:,} runs that lost nearly all, by our own ledger"
+            text += f"; {self.imprecise:,} runs that left its precision, by our own ledger"
         return text + (f"; strategy on arrays: {self.reason}" if self.reason else "")
 
     def run(self) -> pd.DataFrame:
@@ -222,18 +157,17 @@ class _Job:
         by_cost: dict[float, list[tuple[Any, ...]]] = {}
         targets: dict[tuple[Any, ...], Array] = {}
         tracer = Tracer(self.strategy)
-        shared: Shared = {}
-        most = max(
-            1, self.memory_limit // INDICATORS // (8 * len(market.candles))
-        )  # arrays kept for others
+        shared = Shared(self.memory_limit // INDICATORS)
+        decided: dict[tuple[Any, ...], Array] = {}  # of rows that differ in their cost alone
         for row in rows:
             _, cost, bound = self.split(row)
             by_cost.setdefault(cost, []).append(row)
-            decision = decide(tracer, market.columns, bound, self.options.direction, shared)
-            self.reason = self.reason or decision.reason
-            targets[row] = market.targets(decision.position, self.options.fill)
-            while len(shared) > most:
-                shared.pop(next(iter(shared)))
+            key = tuple(bound.values())
+            if key not in decided:
+                decision = decide(tracer, market.columns, bound, self.options.direction, shared)
+                self.reason = self.reason or decision.reason
+                decided[key] = market.targets(decision.position, self.options.fill)
+            targets[row] = decided[key]
         for cost, members in by_cost.items():
             options = replace(self.options, cost=cost)
             ledgers = simulate(np.column_stack([targets[row] for row in members]), market, options)
@@ -241,6 +175,7 @@ class _Job:
             volume = market.evaluated["volume"]
             for row, (ledger, precise) in zip(members, ledgers, strict=True):
                 self.imprecise += not precise
+                self.shorted = self.shorted or bool((ledger.held < 0).any())
                 yield (
                     row,
                     metrics.figures(
@@ -251,15 +186,6 @@ class _Job:
                         buy_and_hold=hold,
                     ),
                 )
-
-
-def _best_place(metric: str, values: pd.Series) -> tuple[Any, ...] | None:
-    """The combination with the best value, the first of equals; None if there is no value."""
-    known = values.dropna()
-    if known.empty:
-        return None
-    place = known.idxmin() if metric in metrics.LOWER_IS_BETTER else known.idxmax()
-    return cast(tuple[Any, ...], place)
 
 
 class Sweep:
@@ -283,10 +209,19 @@ class Sweep:
         Best is highest, but for turnover, fees and fills without volume. The first of equals.
         Remember that the best of many trials is partly luck.
         """
-        place = _best_place(metric, self._column(metric))
+        place = self._best_place(metric, self._column(metric))
         if place is None:
             raise StrategyError(f"no combination has a {metric}: every row is NaN (did any trade?)")
-        return cast(pd.Series, self.table.loc[place])
+        return self.table.iloc[place].rename(self.grid.rows[place])
+
+    @staticmethod
+    def _best_place(metric: str, values: pd.Series) -> int | None:
+        """Where the best value stands, the first of equals; None if there is no value."""
+        numbers = values.to_numpy(float)
+        if np.isnan(numbers).all():
+            return None
+        lower = metric in metrics.LOWER_IS_BETTER
+        return int(np.nanargmin(numbers) if lower else np.nanargmax(numbers))
 
     def ranking(self, metric: str = "sharpe") -> pd.DataFrame:
         """The rows that have a ``metric``, the best first."""
@@ -296,10 +231,10 @@ class Sweep:
 
     def backtest(self, row: tuple[Any, ...]) -> Backtest:
         """One row as a run with trades and pictures: ``sweep.backtest(sweep.best().name)``."""
-        if row not in self.table.index:
+        if not isinstance(row, tuple) or row not in set(self.grid.rows):
             raise StrategyError(
                 f"{row!r} is no row of this sweep; expected a tuple of "
-                f"{', '.join(self.grid.levels)}, such as {self.table.index[0]}"
+                f"{', '.join(self.grid.levels)}, such as {self.grid.rows[0]}"
             )
         options = self._job.options
         return backtest(
@@ -336,7 +271,8 @@ class Sweep:
             index=list(self.grid.levels[down]), columns=list(self.grid.levels[across])
         )
         plane.attrs["source"] = self.source
-        best = _best_place(metric, values)
+        place = self._best_place(metric, values)
+        best = None if place is None else values.index[place]
         return heatmap_chart(plane, metric=metric, title=title, mark_best=best)
 
     @property
@@ -346,7 +282,7 @@ class Sweep:
         return f"{index[0]:%Y-%m-%d} to {index[-1]:%Y-%m-%d}"
 
     def _column(self, metric: str) -> pd.Series:
-        if metric not in self.table.columns:
+        if not isinstance(metric, str) or metric not in self.table.columns:
             raise StrategyError(unknown("metric", metric, self.table.columns))
         return self.table[metric]
 
@@ -368,13 +304,37 @@ class Sweep:
             values = values.xs(value, level=name)
         return values
 
+    @property
+    def contract(self) -> str:
+        """What the options mean, in one sentence."""
+        cost = self.grid.fixed.get("cost")
+        return self._job.options.contract("the table's cost" if cost is None else cost)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know about these figures, a sentence each."""
+        return sweep_notes(self)
+
+    @property
+    def options(self) -> Options:
+        """How signals became trades (the cost: see ``grid``)."""
+        return self._job.options
+
+    @property
+    def shorted(self) -> bool:
+        """Whether any run was short."""
+        return self._job.shorted
+
     @cached_property
     def passport(self) -> dict[str, Any]:
-        """Where the figures come from: contract, grid, engine, candles (SHA-256), versions."""
-        market = next(iter(self._job.markets.values()))
-        options = {name: getattr(self._job.options, name) for name in Options.__slots__}
+        """Where the figures come from: contract, grid, engine, candles (SHA-256), versions.
+
+        ``bars`` has an entry for each timeframe.
+        """
+        options = {name: getattr(self.options, name) for name in Options.__slots__}
+        markets = list(self._job.markets.values())
         return {
-            "contract": self._job.options.contract,
+            "contract": self.contract,
             "strategy": self.strategy.name,
             "levels": self.grid.levels,
             "fixed": self.grid.fixed,
@@ -383,7 +343,8 @@ class Sweep:
             "options": {name: value for name, value in options.items() if name != "cost"},
             "engine": self._job.engine,
             "seed": None,
-            **market.passport(),
+            "bars": {market.timeframe: market.bars for market in markets},
+            **markets[0].passport(),
         }
 
     def __repr__(self) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from . import timeframes
-from .accounting import CLOSED, OPEN, RUINED, TRADE, Ledger
+from .accounting import CLOSED, NOTHING, OPEN, RUINED, TRADE, Ledger
 from .runs import Market, Options, run
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -68,7 +68,7 @@ def build_portfolio(
 # vectorbt takes amounts below about 1e-12 for zero and then stops trading. A run that loses nearly
 # all would so lose its later trades; with a start this many times richer (a power of two, so that
 # nothing is rounded) it keeps them.
-_RICHER = 2.0**800
+_RICHER = 2.0**400
 _TOO_LITTLE = 1e-6
 # What it may short it keeps as a running sum, rounding errors of the starting cash included.
 _TOO_LITTLE_TO_SHORT = 1e-6
@@ -84,16 +84,21 @@ def simulate(targets: Array, market: Market, options: Options) -> Iterator[tuple
     """
     bars = market.evaluated
     price, close = bars[options.fill], bars["close"]
-    portfolio = build_portfolio(
-        targets,
-        price,
-        close,
-        market.index,
-        cost=options.cost,
-        slippage=options.slippage,
-        cash=options.cash * _RICHER,
-        bar=pd.Timedelta(timeframes.duration(market.timeframe), "ms"),
-    )
+    try:
+        portfolio = build_portfolio(
+            targets,
+            price,
+            close,
+            market.index,
+            cost=options.cost,
+            slippage=options.slippage,
+            cash=options.cash * _RICHER,
+            bar=pd.Timedelta(timeframes.duration(market.timeframe), "ms"),
+        )
+    except ValueError:  # one of them won beyond the largest number: vectorbt can't do any
+        for column in range(targets.shape[1]):
+            yield run(market, targets[:, column], options), False
+        return
     records = portfolio.trades.values
     bounds = np.searchsorted(records["col"], np.arange(targets.shape[1] + 1))
     for column in range(targets.shape[1]):
@@ -108,6 +113,8 @@ def simulate(targets: Array, market: Market, options: Options) -> Iterator[tuple
 
 def _is_precise(ledger: Ledger, price: Array, cash: float) -> bool:
     """Whether equity stayed above what vectorbt can still tell from zero, up to a ruin."""
+    if not np.isfinite(ledger.equity).all():
+        return False
     alive = ledger.equity[ledger.equity > 0]
     least = float(alive.min()) if len(alive) else cash
     if (ledger.trades["direction"] < 0).any() and least < _TOO_LITTLE_TO_SHORT * cash:
@@ -138,12 +145,9 @@ def _our_trades(records: Array, cost: float) -> Array:
         first = int(parts[0])
         trades["quantity"][first] += trades["quantity"][first + 1]
         return _ruined(trades[: first + 1], cost)
-    lost = np.flatnonzero(trades["growth"] <= _ROUNDING)
+    lost = np.flatnonzero(trades["growth"] <= NOTHING)
     closed = lost[trades["status"][lost] == CLOSED]
     return _ruined(trades[: closed[0] + 1], cost) if len(closed) else trades
-
-
-_ROUNDING = 1e-12  # a stake that shrinks to this share is lost; what is left is a rounding error
 
 
 def _ruined(trades: Array, cost: float) -> Array:
@@ -160,6 +164,7 @@ def _mark(trades: Array, close: Array, cost: float, cash: float) -> Ledger:
     bar = np.arange(len(close))
     number = np.searchsorted(trades["entry_bar"], bar, side="right") - 1  # the last trade begun
     equity, held = np.full(len(close), cash), np.zeros(len(close), np.int8)
+    lost = np.zeros(len(close), np.bool_)
     if len(trades):
         k = np.maximum(number, 0)  # columns are gathered one by one: whole records take longer
         value = trades["quantity"] * trades["entry_price"]
@@ -173,9 +178,9 @@ def _mark(trades: Array, close: Array, cost: float, cash: float) -> Ledger:
             inside, marked, np.where(number >= 0, (stake + trades["profit"])[k], cash)
         )
         held = np.where(inside, side, 0).astype(np.int8)
-    lost = np.flatnonzero(equity <= 0)
-    if len(lost):
-        ruin = int(lost[0])
+        lost = equity <= NOTHING * np.where(inside, stake[k], 0.0)
+    if lost.any():
+        ruin = int(np.argmax(lost))
         trades = trades[: number[ruin] + 1]
         if held[ruin]:  # at a close, in mid-trade; else at the fill that _our_trades found
             trades["exit_bar"][-1], trades["exit_price"][-1] = ruin, close[ruin]

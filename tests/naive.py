@@ -99,12 +99,12 @@ def run(position, opens, closes, *, fill, cost, slippage, cash, before=0):
         if not ruined and wanted != side:
             if side != 0:
                 buy_back_or_sell(bar, price)
-                if money <= 0:
+                if money <= 1e-12 * result.trades[-1]["stake"]:  # no more than a rounding error
                     ruin(bar, result.trades[-1]["exit_price"])
             if not ruined and wanted != 0:
                 enter(bar, price, wanted)
         worth = 0.0 if ruined else money + side * quantity * closes[bar]
-        if side < 0 and worth <= 0:
+        if side < 0 and worth <= 1e-12 * result.trades[-1]["stake"]:
             ruin(bar, closes[bar])
             worth = 0.0
         result.equity.append(worth)

@@ -186,7 +186,9 @@ def assert_equals_vectorbt(result):
     for name, value in theirs.items():
         assert ours[name] == pytest.approx(value, rel=1e-9, abs=1e-10, nan_ok=True), name
     closed = result.trades[result.trades["status"] == "closed"]
-    np.testing.assert_allclose(portfolio.trades.closed.pnl.values, closed["profit"], rtol=1e-6)
+    np.testing.assert_allclose(
+        portfolio.trades.closed.pnl.values, closed["profit"], rtol=1e-9, atol=1e-9 * 10_000
+    )
 
 
 @pytest.mark.parametrize("fill", ["open", "close"])
@@ -227,20 +229,27 @@ def test_vectorbt_comes_to_the_same_figures_on_real_minutes(market_data):
             assert_equals_vectorbt(result)
 
 
-def test_the_trades_are_worth_the_break_even_cost():
-    candles = random_walk(4_000, 3)
-    opts = {"short": 5, "long": 30, "timeframe": "5m"}
-    for seed in range(6):
-        candles = random_walk(4_000, seed)
-        cost = aq.backtest(candles, ma_cross, cost=0.001, **opts).metrics.break_even_cost
-        if math.isnan(cost):
-            assert aq.backtest(candles, ma_cross, cost=0.0, **opts).metrics.total_return < 0
-            continue
-        again = aq.backtest(candles, ma_cross, cost=cost, **opts)
-        assert again.metrics.total_return == pytest.approx(0, abs=1e-9)
-        break
-    else:
-        pytest.fail("no walk on which the crossover wins before costs: the test shows nothing")
+def test_at_the_break_even_cost_a_run_ends_where_it_began():
+    found = {"won": 0, "lost": 0}
+    for direction in ("long", "short", "both"):
+        for seed in range(8):
+            candles = random_walk(2_000, seed)
+            opts = {"short": 5, "long": 30, "direction": direction}
+            cost = aq.backtest(candles, ma_cross, cost=0.001, **opts).metrics.break_even_cost
+            if math.isnan(cost):
+                found["lost"] += 1
+                assert aq.backtest(candles, ma_cross, cost=0.0, **opts).metrics.total_return < 0
+            else:
+                found["won"] += 1
+                again = aq.backtest(candles, ma_cross, cost=cost, **opts)
+                assert again.metrics.total_return == pytest.approx(0, abs=1e-9)
+    assert min(found.values()) > 3
+
+
+def test_too_few_bars_for_an_indicator_are_told():
+    result = aq.backtest(random_walk(50, 0), ma_cross, short=5, long=200)
+    assert "Too few bars: sma(close, 200) is not known at any of them." in result.notes
+    assert not any("Too few" in note for note in aq.backtest(random_walk(300, 0), ma_cross).notes)
 
 
 def test_gross_return_is_the_return_at_zero_cost():
@@ -281,6 +290,36 @@ def test_a_short_that_loses_everything_ends_the_run_at_zero():
     assert result.metrics.trades == 1
     assert any("Ruined" in note for note in result.notes)
     assert result.portfolio.trades.count() == 1
+
+
+def test_the_portfolio_keeps_a_short_that_is_ruined_in_its_first_bar():
+    candles = naive.candle_table([3.0] * 6, [3, 3, 1, 7, 3, 3])
+
+    @aq.strategy
+    def short_lows(candles):
+        return aq.where(candles.close < 2, -1, 0)
+
+    result = aq.backtest(candles, short_lows, cost=0.0)
+    assert result.trades["status"].tolist() == ["ruined"]
+    assert result.portfolio.trades.count() == 1
+
+
+@aq.strategy
+def clairvoyant(candles, k: int = 1):
+    """Knows the next close: wins beyond the largest number a float can hold."""
+    close = np.asarray(candles.close)
+    return np.append(close[k:] > close[:-k], [False] * k)
+
+
+def test_a_run_that_wins_beyond_all_numbers_has_no_figure_rather_than_infinity():
+    closes = np.where(np.arange(3_000) % 2, 2.0, 1.0)
+    candles = naive.candle_table(closes, closes)
+    result = aq.backtest(candles, clairvoyant, cost=0.0, fill="close")
+    assert math.isnan(result.metrics.total_return)
+    assert not np.isinf(result.metrics).any()
+    assert result.metrics.sharpe > 0
+    modest = aq.backtest(candles.iloc[:500], clairvoyant, cost=0.0, fill="close")
+    assert modest.metrics.total_return > 1e70
 
 
 def test_losing_all_but_the_last_digits_does_not_lose_trades():
@@ -383,6 +422,9 @@ def test_every_figure_has_a_definition_and_none_is_infinite():
         ({"short": True}, aq.StrategyError, "whole number"),
         ({"short": 0}, aq.StrategyError, "out of range"),
         ({"short": 20, "long": 5}, aq.StrategyError, "short < long"),
+        ({"short": [5, 10]}, aq.StrategyError, "to try several use sweep"),
+        ({"cost": [0.0, 0.1]}, aq.StrategyError, "To try several use sweep"),
+        ({"timeframe": "1M"}, aq.DataError, "400 candles of 5m.*no whole bar of 1M"),
         ({"start": "2024-01-01"}, aq.DataError, "no 5m bar"),
         ({"start": "2023-13-01"}, aq.DataError, "no moment"),
         ({"start": "2023-01-02", "end": "2023-01-01"}, aq.DataError, "no 5m bar"),
@@ -402,5 +444,7 @@ def test_other_things_than_candles_and_strategies_are_refused():
         aq.backtest(random_walk(1, 0), ma_cross)
     with pytest.raises(aq.StrategyError, match="@strategy"):
         aq.backtest(random_walk(5, 0), lambda candles: candles.close > 1)
+    with pytest.raises(aq.StrategyError, match="the candles come first"):
+        aq.backtest(ma_cross, random_walk(5, 0))
     with pytest.raises(aq.StrategyError, match="expected a strategy"):
         aq.backtest(random_walk(5, 0), "ma_cross")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from test_backtesting import random_walk
 
 import astraquant as aq
-from astraquant.expressions import Boolean, CannotTrace, Graph, evaluate
+from astraquant.expressions import Boolean, CannotTrace, Graph, Shared, evaluate
 from astraquant.indicators import bollinger, ema, macd, rsi, sma
 from astraquant.strategies import crossed_above, crossed_below, hold, where
 from astraquant.strategies.running import Tracer, columns_of, decide
@@ -140,11 +141,11 @@ def test_equal_expressions_are_one_node():
 def test_several_lines_are_computed_once_and_selected():
     candles = columns_of(random_walk(200, 0))
     graph = Graph()
-    bands, shared = bollinger(graph.column("close"), 20, 2.0), {}
+    bands, shared = bollinger(graph.column("close"), 20, 2.0), Shared()
     expected = bollinger(candles["close"], 20, 2.0)
     for node, line in zip(bands, expected, strict=True):
         np.testing.assert_array_equal(evaluate(node, candles, shared), line)
-    assert len(shared) == 1
+    assert shared.size == 3 * 8 * 200
 
 
 @pytest.mark.parametrize(
@@ -241,6 +242,88 @@ def test_traced_and_array_runs_agree_once_all_is_known():
     assert report.traced
     assert report.changes > 5
     assert decide(Tracer(mixed), columns, {"window": 9}).program is not None
+
+
+def test_a_whole_answer_kept_from_an_earlier_call_is_refused_too():
+    kept = {}
+
+    @aq.strategy
+    def hoarder(candles, level: int = 5):
+        if level not in kept:
+            kept[level] = sma(candles.close, level) > candles.open
+        return kept[level]
+
+    aq.sweep(random_walk(50, 0), hoarder, level=[1])
+    with pytest.raises(aq.StrategyError, match="earlier call"):
+        aq.sweep(random_walk(50, 0), hoarder, level=[2, 1])
+
+
+def test_a_refusal_that_a_library_swallows_is_still_one():
+    """np.array_equal catches every exception and says False: a wrong branch would be traced."""
+
+    @aq.strategy
+    def sly(candles):
+        if np.array_equal(candles.close, candles.close):
+            return candles.close > 0
+        return candles.close < 0
+
+    result = aq.backtest(random_walk(30, 0), sly)
+    assert result.passport["engine"] == "arrays"
+    assert result.position.all()
+    assert any("Run on plain arrays" in note for note in result.notes)
+
+
+def test_long_and_deeply_shared_expressions_are_evaluated():
+    candles = random_walk(100, 0)
+
+    @aq.strategy
+    def long_sum(candles):
+        total = sma(candles.close, 1)
+        for window in range(2, 1_500):
+            total = total + candles.close * window
+        return total > 0
+
+    @aq.strategy
+    def doubled(candles):
+        value = sma(candles.close, 2)
+        for _ in range(60):
+            value = value + value
+        return value > 0
+
+    for strategy in (long_sum, doubled):
+        result = aq.backtest(candles, strategy)
+        assert result.passport["engine"] == "traced"
+        assert result.position[1:].all()
+        assert next(iter(result.lines)).startswith("sma(close, ")
+        assert len(repr(Tracer(strategy).trace({}))) < 3_000
+
+
+def test_intermediate_values_go_as_soon_as_they_are_used():
+    bars = 50_000
+    graph = Graph()
+    close = graph.column("close")
+    total = sma(close, 1)
+    for window in range(2, 120):
+        total = total + sma(close, window)
+    columns = {"close": np.linspace(1.0, 2.0, bars)}
+    evaluate(total, columns)  # compiles
+    tracemalloc.start()
+    evaluate(total, columns, Shared(0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40 * 8 * bars  # of 238 values, most of them indicators kept till the end before
+
+
+def test_what_trials_share_stays_within_its_budget():
+    graph, shared = Graph(), Shared(3 * 8 * 1_000)
+    columns = {"close": np.linspace(1.0, 2.0, 1_000)}
+    for window in (2, 3, 4, 5):
+        evaluate(sma(graph.column("close"), window), columns, shared)
+    assert shared.size == 3 * 8 * 1_000
+    evaluate(bollinger(graph.column("close"), 5).upper, columns, shared)
+    assert shared.size == 3 * 8 * 1_000  # three lines at once: all others had to go
+    evaluate(macd(graph.column("close")).signal, {"close": np.ones(2_000)}, shared)
+    assert shared.size == 3 * 8 * 1_000  # larger than the budget: not kept at all
 
 
 def test_cannot_trace_is_no_error_for_users():

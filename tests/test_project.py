@@ -29,7 +29,7 @@ LEVELS = [
     {"__main__"},
     {"widgets", "serve", "cli", "lab"},
     {"data", "feed", "exchange"},
-    {"backtesting", "sweeping", "causality", "reports", "runs", "vectorbt_adapter"},
+    {"backtesting", "sweeping", "causality", "grids", "reports", "runs", "vectorbt_adapter"},
     {"engine", "strategies"},
     {"indicators", "expressions", "metrics", "resampling"}
     | {"accounting", "_indicator", "_rolling", "_signals"},

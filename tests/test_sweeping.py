@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_backtesting import options, random_walk, ups
+from test_backtesting import clairvoyant, options, random_walk, ups
 
 import astraquant as aq
 from astraquant.runs import Market, Options, run
@@ -88,6 +88,40 @@ def test_a_run_that_shrinks_beyond_vectorbts_smallest_number_is_still_exact():
     assert flat.equity.tolist() == [10_000.0] * bars
 
 
+@pytest.mark.parametrize("bars", [300, 500, 3_000])
+def test_a_run_that_wins_beyond_vectorbts_numbers_is_still_exact(bars):
+    closes = np.where(np.arange(bars) % 2, 2.0, 1.0)
+    candles = naive.candle_table(closes, closes)
+    result = aq.sweep(candles, clairvoyant, k=[1, 2], cost=0.0, fill="close")
+    assert_rows_equal_backtests(result)
+
+
+def test_arrays_are_run_once_for_all_costs():
+    calls = []
+
+    @aq.strategy
+    def counted(candles, level: int = 100):
+        calls.append(level)
+        return np.asarray(candles.close) > level
+
+    aq.sweep(random_walk(100, 0), counted, level=[99, 100], cost=[0.0, 0.001, 0.002])
+    assert sorted(calls) == [99, 99, 100, 100]  # once to trace it, once as it is
+
+
+def test_what_a_reader_must_know_stands_below_the_table():
+    candles = random_walk(300, 0)
+    opts = {"direction": "short", "fill": "close", "cost": 0.002}
+    shorts = aq.sweep(candles, ma_cross, short=[2], long=5, **opts)
+    html = shorts._repr_html_()
+    assert "optimistic" in html and "no borrowing cost" in html and "0.2 %" in html
+    longs = aq.sweep(candles, ma_cross, short=[2], cost=[0.0, 0.001])
+    assert longs.notes == ()
+    assert "at the table&#x27;s cost per side" in longs._repr_html_()
+    jump = naive.candle_table([3, 3, 3, 7, 1, 3, 3], [3, 3, 3, 7, 1, 3, 1])
+    ruined = aq.sweep(jump, ups, level=[2.5], direction="short", cost=0.0)
+    assert "1 run ruined: a short lost all equity." in ruined.notes
+
+
 def test_rows_come_in_the_order_of_the_call():
     candles = random_walk(300, 0)
     result = aq.sweep(candles, ma_cross, long=[9, 5], short=(2, 3))
@@ -157,6 +191,10 @@ def test_the_passport_of_a_sweep():
     assert result.passport["trials"] == 2
     assert result.passport["skipped"] == 2
     assert result.passport["engine"] == "vectorbt"
+    assert result.passport["contract"] == alone.passport["contract"]
+    two = aq.sweep(candles, ma_cross, short=[2, 3], timeframe=["5m", "15m"]).passport
+    assert list(two["bars"]) == ["5m", "15m"]
+    assert two["bars"]["15m"]["evaluated"].endswith("(100 bars)")
 
 
 @pytest.mark.parametrize(
@@ -173,6 +211,10 @@ def test_the_passport_of_a_sweep():
         ({"cost": [0.1, -1]}, "cost=-1"),
         ({"short": [5], "engine": "vectorbot"}, "Did you mean 'vectorbt'"),
         ({"short": [5], "memory_limit": 1_000}, "memory_limit=1,000"),
+        ({"short": [5], "memory_limit": 1e9}, "whole number of bytes"),
+        ({"short": [5], "memory_limit": None}, "whole number of bytes"),
+        ({"short": {5, 6}}, "short is a set"),
+        ({"short": np.array(5)}, r"array of shape \(\)"),
         ({"short": [5], "fill": "next"}, "unknown fill"),
     ],
 )
@@ -184,6 +226,8 @@ def test_what_cannot_be_swept_is_refused(arguments, text):
 def test_bad_timeframes_are_refused_before_anything_runs():
     with pytest.raises(aq.DataError, match="Did you mean"):
         aq.sweep(random_walk(300, 0), ma_cross, short=[5], timeframe=["5m", "1hour"])
+    with pytest.raises(aq.DataError, match="unknown timeframe None"):
+        aq.sweep(random_walk(300, 0), ma_cross, short=[5], timeframe=["5m", None])
 
 
 def test_a_strategy_that_raises_is_named_with_its_combination():
@@ -201,6 +245,12 @@ def test_rows_and_levels_that_do_not_exist_are_refused():
     result = aq.sweep(random_walk(300, 0), ma_cross, short=[2, 3], long=[5, 9], cost=[0.0, 0.1])
     with pytest.raises(aq.StrategyError, match="is no row"):
         result.backtest((7, 7, 0.0))
+    for wrong in ([2, 5, 0.0], (2,), 2, result.best()):
+        with pytest.raises(aq.StrategyError, match="expected a tuple of short, long, cost"):
+            result.backtest(wrong)
+    assert [type(value) for value in result.best().name] == [int, int, float]
+    with pytest.raises(aq.StrategyError, match="unknown metric"):
+        result.heatmap(["sharpe"])
     with pytest.raises(aq.StrategyError, match="Did you mean 'sharpe'"):
         result.best("sharp")
     with pytest.raises(aq.StrategyError, match="fix the others"):

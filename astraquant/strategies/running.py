@@ -48,14 +48,19 @@ class Tracer:
 
         A `StrategyError` (an ``if`` on a series, a bad window) is the author's to mend and passes.
         """
+        self.graph.left = ""
         try:
             result = self.strategy.function(self._candles, **bound)
+            if isinstance(result, Node):
+                result = self.graph.lift(result)  # refuses one kept from an earlier call
         except StrategyError as error:
             raise StrategyError(f"{describe(self.strategy, bound)}: {error}") from error
         except CannotTrace:
             raise
         except Exception as error:  # whatever a tracer can't do, an array may
             raise CannotTrace(f"{type(error).__name__}: {error}") from error
+        if self.graph.left:  # a refusal that some library swallowed
+            raise CannotTrace(self.graph.left)
         if not isinstance(result, Node):
             raise CannotTrace(
                 f"it returns a {type(result).__name__} that is not made from its candles"
@@ -109,7 +114,7 @@ def _run_on_arrays(
 ) -> Array | Boolean:
     """The function on numpy arrays: flat until every indicator that it called is known."""
     name = describe(strategy, bound)
-    with watch_warmup() as warmup:
+    with watch_warmup() as warmup, np.errstate(all="ignore"):  # 0/0 is NaN, not a warning
         try:
             answer = strategy.function(Candles(**columns), **bound)
         except StrategyError as error:
@@ -118,6 +123,8 @@ def _run_on_arrays(
             raise StrategyError(
                 f"{name} raised {type(error).__name__} when called with plain numpy arrays: {error}"
             ) from error
+    if answer is None:
+        raise StrategyError(f"{name} returned None; is `return` missing in its last line?")
     values = np.asarray(answer)
     expected = (len(columns["close"]),)
     if values.shape != expected:
@@ -130,7 +137,8 @@ def _run_on_arrays(
         return Boolean(values & known, known)
     if values.dtype.kind not in "iuf":
         raise StrategyError(
-            f"{name} returned values of type {values.dtype}; expected booleans, or numbers -1, 0, 1"
+            f"{name} returned values of type {values.dtype}; expected booleans, or numbers -1, 0, "
+            "1 (of pandas, shift with fill_value=False and return .to_numpy())"
         )
     return np.where(known, values.astype(np.float64), np.nan)
 
@@ -149,7 +157,7 @@ def _to_position(
             f"{name} returns -1, 0, 1 itself, so direction={direction!r} has no meaning; "
             "leave it out"
         )
-    position = np.nan_to_num(answer, nan=0.0)
+    position = np.where(np.isnan(answer), 0.0, answer)
     bad = ~np.isin(position, (-1.0, 0.0, 1.0))
     if bad.any():
         first = int(np.argmax(bad))

@@ -1,0 +1,101 @@
+"""The combinations that a sweep tries."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import StrategyError
+from .runs import OPTIONS, Options
+from .strategies.definition import Strategy
+from .timeframes import check_timeframe
+
+OPTION_LEVELS = ("timeframe", "cost")  # the options that may be swept
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What is tried: ``levels`` (name -> its values) and ``fixed``, the other arguments.
+
+    ``rows``: one tuple of level values per valid combination; ``skipped``: how many were not valid.
+    """
+
+    levels: dict[str, tuple[Any, ...]]
+    fixed: dict[str, Any]
+    rows: list[tuple[Any, ...]]
+    skipped: int
+
+    def arguments(self, row: tuple[Any, ...]) -> dict[str, Any]:
+        """All arguments of one combination by name."""
+        return {**self.fixed, **dict(zip(self.levels, row, strict=True))}
+
+
+def make_grid(strategy: Strategy, arguments: Mapping[str, Any]) -> Grid:
+    """The combinations of ``arguments`` (parameters, timeframe, cost): iterables are levels.
+
+    Raises `StrategyError` or `DataError` for names and values that the strategy or the options
+    don't know, for an empty level and where no combination is valid.
+    """
+    levels: dict[str, tuple[Any, ...]] = {}
+    fixed: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if name not in OPTION_LEVELS:
+            strategy.check_name(name, (*OPTIONS, "engine", "memory_limit"))
+        if _has_several(name, value):
+            levels[name] = _level(strategy, name, value)
+        else:
+            fixed[name] = value
+    if not levels:
+        name = next(iter(strategy.parameters), "cost")
+        raise StrategyError(
+            "nothing to sweep: no argument has several values. Give one a list or a range, such "
+            f"as {name}=[...], or use backtest for a single run"
+        )
+    for name, parameter in strategy.parameters.items():
+        if name not in levels:
+            fixed[name] = parameter.value(fixed)
+    combinations = list(itertools.product(*levels.values()))
+    rows = [
+        row
+        for row in combinations
+        if strategy.is_valid({**fixed, **dict(zip(levels, row, strict=True))})
+    ]
+    if not rows:
+        raise StrategyError(
+            f"none of the {len(combinations):,} combinations of {', '.join(levels)} is valid for "
+            f"{strategy.name}; expected {strategy.rule}"
+        )
+    return Grid(levels, fixed, rows, len(combinations) - len(rows))
+
+
+def _has_several(name: str, value: object) -> bool:
+    if isinstance(value, np.ndarray) and value.ndim != 1:
+        raise StrategyError(
+            f"{name} is an array of shape {value.shape}; expected one value or a list of values"
+        )
+    if isinstance(value, Mapping | Set):
+        raise StrategyError(
+            f"{name} is a {type(value).__name__}, which has no order of its own; expected a list"
+        )
+    return isinstance(value, Iterable) and not isinstance(value, str)
+
+
+def _level(strategy: Strategy, name: str, values: Iterable[Any]) -> tuple[Any, ...]:
+    """The values of one level, plain and checked; none may stand twice."""
+    listed = list(values)
+    if name in strategy.parameters:
+        listed = [strategy.parameters[name].check(value) for value in listed]
+    elif name == "cost":
+        listed = [Options(cost=value).cost for value in listed]
+    else:
+        listed = [check_timeframe(value) for value in listed]
+    if not listed:
+        raise StrategyError(f"{name} is empty; expected at least one value to try")
+    twice = next((value for i, value in enumerate(listed) if value in listed[:i]), None)
+    if twice is not None:
+        raise StrategyError(f"{name} has the value {twice!r} twice; give each value once")
+    return tuple(listed)
