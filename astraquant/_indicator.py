@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
 import numpy as np
 import numpy.typing as npt
 
-from .errors import StrategyError
+from .errors import StrategyError, unknown
 from .expressions import Call, CannotTrace, Graph, Node, graph_of
 
 P = ParamSpec("P")
@@ -81,9 +81,7 @@ def indicator(
                     return cast(R, found)
             given: tuple[Any, ...] = args
             if kwargs or len(given) != len(names):
-                bound = signature.bind(*args, **kwargs)
-                bound.apply_defaults()
-                given = tuple(bound.arguments.values())
+                given = _bound(function.__name__, signature, args, kwargs)
             scalars = [
                 rule(function.__name__, name, value)
                 for rule, name, value in zip(rules, names[series:], given[series:], strict=True)
@@ -106,6 +104,22 @@ def indicator(
         return call
 
     return decorate
+
+
+def _bound(
+    indicator: str, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, ...]:
+    """All arguments in the order of the signature."""
+    for name in kwargs:
+        if name not in signature.parameters:
+            raise StrategyError(unknown(f"parameter of {indicator}", name, signature.parameters))
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        usage = f"{indicator}({', '.join(signature.parameters)})"
+        raise StrategyError(f"{indicator}: {error}; expected {usage}") from None
+    bound.apply_defaults()
+    return tuple(bound.arguments.values())
 
 
 def _call_key(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -158,15 +172,22 @@ def _bars(indicator: str, name: str, value: object) -> int:
 
 
 def _number(indicator: str, name: str, value: object) -> float:
-    if (
-        isinstance(value, bool | np.bool_)
-        or not isinstance(value, int | float | np.integer | np.floating)
-        or not 0 < value < math.inf
-    ):
+    number = as_float(value)
+    if not 0 < number < math.inf:
         raise StrategyError(
             f"{indicator}: {name} is {value!r}; expected a positive number, such as {name}=2.0"
         )
-    return float(value)
+    return number
+
+
+def as_float(value: object) -> float:
+    """A Python or numpy number as a float, infinite where too large; NaN for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _arrays(indicator: str, names: list[str], values: tuple[Any, ...]) -> list[Floats]:

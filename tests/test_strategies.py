@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from importlib.metadata import EntryPoint
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,7 +10,8 @@ import pytest
 from test_backtesting import random_walk
 
 import astraquant as aq
-from astraquant.strategies import Range, find_strategy, load_strategies, ma_cross, plugins, strategy
+from astraquant.indicators import bollinger, sma
+from astraquant.strategies import Range, find_strategy, load_strategies, ma_cross, strategy
 from astraquant.strategies.definition import RESERVED
 from astraquant.strategies.running import Tracer
 
@@ -55,7 +55,9 @@ def test_the_signature_is_the_parameter_space():
         ({"window": 1}, "out of range; expected 2 to 50"),
         ({"window": 20.0}, "whole number; write 20"),
         ({"window": True}, "whole number"),
-        ({"width": float("nan")}, "a number"),
+        ({"width": float("nan")}, "a finite number"),
+        ({"width": 10**400}, "a finite number"),
+        ({"window": 10**400}, "out of range; expected 2 to 50"),
         ({"kind": "smaa"}, "Did you mean 'sma'"),
         ({"name": 5}, "expected text"),
         ({"windw": 5}, "Did you mean 'window'"),
@@ -70,7 +72,7 @@ def test_a_parameter_without_default_must_be_given():
         return candles.close > level
 
     assert repr(needy) == "<strategy needy(level)>"
-    with pytest.raises(aq.StrategyError, match="needs a value for level"):
+    with pytest.raises(aq.StrategyError, match="level needs a value: level="):
         aq.backtest(random_walk(20, 0), needy)
     assert aq.backtest(random_walk(20, 0), needy, level=0).position.all()
 
@@ -154,11 +156,56 @@ def test_the_rule_shows_itself():
     assert band.rule == "its rule over low, high to hold"
 
 
-def test_every_option_of_backtest_and_sweep_is_reserved():
+def test_every_option_of_backtest_sweep_and_pictures_is_reserved():
     options: set[str] = set()
-    for function in (aq.backtest, aq.sweep):
-        options |= set(inspect.signature(function).parameters) - {"parameters", "grid"}
-    assert options <= RESERVED
+    for function in (aq.backtest, aq.sweep, aq.Sweep.heatmap, aq.check_strategy):
+        options |= set(inspect.signature(function).parameters)
+    assert options - {"parameters", "grid", "self", "fixed"} <= RESERVED
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("timefrmae", "timeframe"),
+        ("costs", "cost"),
+        ("slipage", "slippage"),
+        ("dirction", "direction"),
+        ("fil", "fill"),
+        ("strat", "start"),
+        ("engin", "engine"),
+        ("memory_limt", "memory_limit"),
+        ("shrt", "short"),
+    ],
+)
+def test_a_misspelled_option_suggests_the_nearest(given, meant):
+    options = tuple(inspect.signature(aq.sweep).parameters)
+    with pytest.raises(aq.StrategyError, match=f"Did you mean '{meant}'.*short, long, candles"):
+        ma_cross.bind({given: 5}, options)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "text"),
+    [
+        (lambda: strategy(50), "put @strategy above its def"),
+        (lambda: strategy(valid="short < long")(ma_cross.function), "valid=lambda short, long"),
+        (lambda: Range("a", 5), "two finite numbers"),
+        (lambda: Range(1, 10**400), "finite numbers, such as"),
+        (lambda: ma_cross(short=5), r"without candles.*backtest\(candles, ma_cross, short=5\)"),
+        (lambda: ma_cross(50, 200), r"with int\. For history call backtest\(candles, ma_cross"),
+        (lambda: sma(np.ones(5), windw=5), "Did you mean 'window'"),
+        (lambda: sma(np.ones(5)), r"missing.*'window'; expected sma\(values, window\)"),
+        (lambda: sma(np.ones(5), 1, 2), r"too many.*expected sma\(values, window\)"),
+        (lambda: bollinger(np.ones(5), 2, 10**400), "expected a positive number"),
+    ],
+)
+def test_plausible_mistakes_are_told_with_the_cure(mistake, text):
+    with pytest.raises(aq.StrategyError, match=text):
+        mistake()
+
+
+def test_a_misspelled_strategy_of_the_module_suggests_the_nearest():
+    with pytest.raises(AttributeError, match="Did you mean 'ma_cross'"):
+        _ = aq.strategies.ma_crss
 
 
 def test_a_strategy_can_use_another():
@@ -171,6 +218,25 @@ def test_a_strategy_can_use_another():
     assert aq.backtest(candles, cautious).position.equals(plain.position)
     with pytest.raises(aq.StrategyError, match=r"For history call\s+backtest"):
         ma_cross(candles, short=3, long=9)
+
+
+def test_a_strategy_is_called_like_its_function():
+    @strategy
+    def placed(candles, short: int = 3):
+        return ma_cross(candles, short, long=9)
+
+    @strategy
+    def named(candles):
+        return ma_cross(short=3, candles=candles, long=9)
+
+    candles = random_walk(300, 1)
+    plain = aq.backtest(candles, ma_cross, short=3, long=9).position
+    for other in (placed, named):
+        assert aq.backtest(candles, other).position.equals(plain)
+    with pytest.raises(aq.StrategyError, match="each once"):
+        ma_cross(candles, 3, short=5)
+    with pytest.raises(aq.StrategyError, match="each once"):
+        ma_cross(candles, 3, 9, 12)
 
 
 def test_a_trace_makes_no_node_twice():
@@ -200,6 +266,16 @@ def test_a_misspelled_column_suggests_the_nearest():
 
     with pytest.raises(aq.StrategyError, match="Did you mean 'close'"):
         aq.backtest(random_walk(20, 0), typo)
+
+
+@pytest.mark.parametrize("key", ["close", -1])
+def test_candles_are_no_table(key):
+    @strategy
+    def table(candles):
+        return candles[key] > 1
+
+    with pytest.raises(aq.StrategyError, match=r"write candles\.close"):
+        aq.backtest(random_walk(20, 0), table)
 
 
 @pytest.mark.parametrize(
@@ -235,14 +311,34 @@ def test_numbers_decide_the_direction_themselves():
 
 def test_the_words_on_arrays_refuse_what_they_cannot_honour():
     numbers, flags = np.arange(5.0), np.arange(5) > 2
-    with pytest.raises(aq.StrategyError, match="Compare first"):
-        aq.hold(numbers, flags)
-    with pytest.raises(aq.StrategyError, match="equal lengths"):
-        aq.crossed_above(numbers, numbers[:3])
-    with pytest.raises(aq.StrategyError, match="two series, or one and a number"):
-        aq.crossed_above(1, 2)
-    with pytest.raises(aq.StrategyError, match="condition must be"):
-        aq.where(numbers, 1, 2)
+    for mistake, text in [
+        (lambda: aq.hold(numbers, flags), "enter is 1-dimensional float64; expected a condition"),
+        (lambda: aq.hold(flags, flags[:3]), r"\(enter 5, exit 3\); expected equal lengths"),
+        (lambda: aq.hold(True, False), "at least one series"),
+        (lambda: aq.hold(flags, None), "exit is None; expected a condition"),
+        (lambda: aq.hold(flags[:, None], flags), "2-dimensional bool"),
+        (lambda: aq.crossed_above(numbers, numbers[:3]), r"\(a 5, b 3\); expected equal lengths"),
+        (lambda: aq.crossed_above(1, 2), "at least one series"),
+        (lambda: aq.crossed_above("a", numbers), "a is 'a'; expected a series of numbers"),
+        (lambda: aq.crossed_above(None, numbers), "a is None; expected a series of numbers"),
+        (lambda: aq.crossed_below(numbers, flags), "b is 1-dimensional bool; expected a series"),
+        (lambda: aq.where(numbers, 1, 2), "condition is 1-dimensional float64; expected a cond"),
+        (lambda: aq.where(flags, numbers[:3], 2), r"\(condition 5, yes 3\); expected equal"),
+        (lambda: aq.where(flags, numbers, flags), "both be numbers or both conditions"),
+        (lambda: aq.where(flags, "long", "short"), "yes is 'long'; expected numbers"),
+    ]:
+        with pytest.raises(aq.StrategyError, match=text):
+            mistake()
+
+
+@pytest.mark.parametrize("never", [False, np.False_, np.array(False)])
+def test_a_single_value_counts_for_every_bar(never):
+    flags = np.array([False, True, False])
+    assert aq.hold(flags, never).tolist() == [False, True, True]
+    assert aq.hold(np.logical_not(never), flags).tolist() == [True, True, True]
+    assert aq.where(flags, 1, -1).tolist() == [-1, 1, -1]
+    assert aq.where(never, flags, ~flags).tolist() == [True, False, True]
+    assert aq.crossed_above([1, 3, 1], 2).tolist() == flags.tolist()
 
 
 def test_strategies_are_found_by_name():
@@ -292,8 +388,3 @@ def test_a_broken_plug_in_warns_and_harms_nothing_else(installed, entry, text):
     with pytest.warns(UserWarning, match=text):
         found = load_strategies()
     assert found == {"ma_cross": ma_cross}
-
-
-def test_the_group_is_the_documented_one():
-    assert plugins.GROUP == "astraquant.strategies"
-    assert EntryPoint("a", "b:c", plugins.GROUP).group == plugins.GROUP

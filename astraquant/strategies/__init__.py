@@ -1,5 +1,8 @@
 """Strategies: how one is written, and the built-in ones."""
 
+from typing import TYPE_CHECKING
+
+from ..errors import unknown
 from .builtin import ma_cross
 from .definition import Range, Strategy, strategy
 from .language import crossed_above, crossed_below, hold, where
@@ -17,3 +20,8 @@ __all__ = [
     "strategy",
     "where",
 ]
+
+if not TYPE_CHECKING:  # a checker knows the names already
+
+    def __getattr__(name: str) -> object:
+        raise AttributeError(f"module {__name__!r}: {unknown('name', name, __all__)}")

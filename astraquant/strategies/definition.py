@@ -5,20 +5,21 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints, overload
+from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin, get_type_hints, overload
 
 import numpy as np
 
+from .._indicator import as_float
 from ..errors import StrategyError, unknown
 from ..expressions import Graph
 
-# Options of `backtest` and `sweep` (those of planned issues too): a parameter of the same name
-# could never be reached.
+# Options of `backtest` and `sweep` (those of planned issues too), of pictures and of the command
+# line: a parameter of the same name could never be reached.
 RESERVED = frozenset(
     "candles strategy timeframe cost slippage fill direction cash start end engine memory_limit "
-    "stop_loss take_profit trailing_stop symbol".split()
+    "stop_loss take_profit trailing_stop symbol metric file top out json help".split()
 )
 Scalar = int | float | str
 
@@ -34,6 +35,11 @@ class Range:
     high: float
 
     def __post_init__(self) -> None:
+        if not (math.isfinite(as_float(self.low)) and math.isfinite(as_float(self.high))):
+            raise StrategyError(
+                f"Range({self.low!r}, {self.high!r}): expected two finite numbers, "
+                "such as Range(2, 200)"
+            )
         if not self.low < self.high:
             raise StrategyError(
                 f"Range({self.low}, {self.high}): the low end must lie below the high one"
@@ -53,6 +59,13 @@ class Parameter:
     range: Range | None = None
     choices: tuple[str, ...] = ()
 
+    def value(self, given: Mapping[str, Any]) -> Scalar:
+        """Its value in ``given``, else its default, as `check` returns it."""
+        value = given.get(self.name, self.default)
+        if value is None:
+            raise StrategyError(f"{self.name} needs a value: {self.name}=...")
+        return self.check(value)
+
     def check(self, value: object) -> Scalar:
         """``value`` as a plain int, float or str; `StrategyError` if it isn't one in range."""
         if isinstance(value, np.generic):
@@ -60,22 +73,21 @@ class Parameter:
         plain = self._plain(value)
         if self.choices and plain not in self.choices:
             raise StrategyError(unknown(f"value of {self.name}", plain, self.choices))
-        if self.range is not None and not self.range.low <= float(plain) <= self.range.high:
+        span = self.range
+        if span is not None and not (isinstance(plain, str) or span.low <= plain <= span.high):
             raise StrategyError(
-                f"{self.name}={plain} is out of range; "
-                f"expected {self.range.low} to {self.range.high}"
+                f"{self.name}={plain} is out of range; expected {span.low} to {span.high}"
             )
         return plain
 
     def _plain(self, value: object) -> Scalar:
         if self.kind is str and isinstance(value, str):
             return value
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if self.kind is float and number and math.isfinite(float(value)):  # type: ignore[arg-type]
-            return float(value)  # type: ignore[arg-type]
-        if self.kind is int and number and float(value).is_integer() and isinstance(value, int):  # type: ignore[arg-type]
+        if self.kind is float and math.isfinite(as_float(value)):
+            return as_float(value)
+        if self.kind is int and isinstance(value, int) and not isinstance(value, bool):
             return value
-        expected = {int: "a whole number", float: "a number", str: "text"}[self.kind]
+        expected = {int: "a whole number", float: "a finite number", str: "text"}[self.kind]
         cure = ""
         if self.kind is int and isinstance(value, float) and math.isfinite(value):
             cure = f"; write {round(value)}"
@@ -96,6 +108,13 @@ class Candles:
     def __getattr__(self, name: str) -> Any:  # only reached for names that are not columns
         raise AttributeError(unknown("column", name, self.__slots__))
 
+    def __getitem__(self, key: object) -> NoReturn:
+        name = key if key in self.__slots__ else "close"
+        raise StrategyError(
+            f"candles[{key!r}]: the candles of a strategy are a record of columns, not a table; "
+            f"write candles.{name}"
+        )
+
     def __repr__(self) -> str:
         return f"Candles({', '.join(self.__slots__)})"
 
@@ -112,6 +131,10 @@ class Strategy:
     def __init__(
         self, function: Callable[..., Any], valid: Callable[..., bool] | None = None
     ) -> None:
+        if not callable(function) or not hasattr(function, "__name__"):
+            raise StrategyError(
+                f"strategy({function!r}): expected a function; put @strategy above its def"
+            )
         functools.update_wrapper(self, function)
         self.function = function
         self.name = function.__name__
@@ -120,14 +143,25 @@ class Strategy:
         self.valid = valid
         self._valid_names = _valid_names(self, valid)
 
-    def __call__(self, candles: Any, **parameters: Any) -> Any:
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
         """What to hold after each close; ``candles`` is the record a strategy gets, not a table."""
-        if not isinstance(candles, Candles):
+        given = dict(zip(("candles", *self.parameters), arguments, strict=False))
+        if len(given) < len(arguments) or not given.keys().isdisjoint(named):
             raise StrategyError(
-                f"{self.name} was called with a {type(candles).__name__}. For history call "
-                f"backtest(candles, {self.name}, ...); inside a strategy pass its candles on"
+                f"{self.name} takes candles, {', '.join(self.parameters)}, each once; it got "
+                f"{len(arguments)} values by place and by name {', '.join(named) or 'none'}"
             )
-        return self.function(candles, **self.bind(parameters))
+        given |= named
+        candles = given.pop("candles", None)
+        if not isinstance(candles, Candles):
+            got = "without candles" if candles is None else f"with {type(candles).__name__}"
+            shown = [f"{name}={value!r}" for name, value in named.items() if name != "candles"]
+            example = ", ".join(["candles", self.name, *(shown or ["..."])])
+            raise StrategyError(
+                f"{self.name} was called {got}. For history call backtest({example}); inside a "
+                "strategy pass its candles on"
+            )
+        return self.function(candles, **self.bind(given))
 
     def __repr__(self) -> str:
         inside = ", ".join(
@@ -136,16 +170,16 @@ class Strategy:
         )
         return f"<strategy {self.name}({inside})>"
 
-    def bind(self, parameters: Mapping[str, Any]) -> dict[str, Scalar]:
-        """All parameters as plain values, defaults filled in; `StrategyError` on a bad one."""
+    def bind(
+        self, parameters: Mapping[str, Any], options: Collection[str] = ()
+    ) -> dict[str, Scalar]:
+        """All parameters as plain values, defaults filled in; `StrategyError` on a bad one.
+
+        ``options``: the caller's own names, see `check_name`.
+        """
         for name in parameters:
-            self.check_name(name)
-        bound: dict[str, Scalar] = {}
-        for name, parameter in self.parameters.items():
-            value = parameters.get(name, parameter.default)
-            if value is None:
-                raise StrategyError(f"{self.name} needs a value for {name}: {name}=...")
-            bound[name] = parameter.check(value)
+            self.check_name(name, options)
+        bound = {name: p.value(parameters) for name, p in self.parameters.items()}
         if not self.is_valid(bound):
             given = ", ".join(f"{name}={bound[name]!r}" for name in self._valid_names)
             raise StrategyError(
@@ -153,19 +187,15 @@ class Strategy:
             )
         return bound
 
-    def check_name(self, name: str) -> None:
-        """Raise `StrategyError` with the nearest name unless ``name`` is a parameter."""
+    def check_name(self, name: str, options: Collection[str] = ()) -> None:
+        """Raise `StrategyError` with the nearest name unless ``name`` is a parameter.
+
+        ``options``: further names that the caller takes, and that might have been meant.
+        """
         if name not in self.parameters:
-            options = ", ".join(
-                sorted(
-                    RESERVED
-                    & {"timeframe", "cost", "slippage", "fill", "direction", "cash", "start", "end"}
-                )
-            )
-            raise StrategyError(
-                unknown(f"parameter of {self.name}", name, self.parameters)
-                + f" Options: {options}."
-            )
+            kind = "option or parameter" if options else "parameter"
+            known = [*self.parameters, *options]
+            raise StrategyError(unknown(f"{kind} of {self.name}", name, known))
 
     def is_valid(self, bound: Mapping[str, Scalar]) -> bool:
         """Whether the combination passes the strategy's ``valid`` rule."""
@@ -227,7 +257,9 @@ def _read_argument(function: str, argument: inspect.Parameter, hint: Any) -> Par
     if argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD, argument.POSITIONAL_ONLY):
         raise StrategyError(f"{where}: give every parameter a name of its own; *args and / hide it")
     if argument.name in RESERVED:
-        raise StrategyError(f"{where} bears the name of an option of backtest and sweep; rename it")
+        raise StrategyError(
+            f"{where} bears the name of an option of backtest, sweep or the command line; rename it"
+        )
     span: Range | None = None
     choices: tuple[Any, ...] = ()
     kind = hint
@@ -253,6 +285,11 @@ def _read_argument(function: str, argument: inspect.Parameter, hint: Any) -> Par
 
 
 def _valid_names(strategy: Strategy, valid: Callable[..., bool] | None) -> tuple[str, ...]:
+    if valid is not None and not callable(valid):
+        raise StrategyError(
+            f"{strategy.name}: valid={valid!r}: expected a function, such as "
+            "valid=lambda short, long: short < long"
+        )
     names = tuple(inspect.signature(valid).parameters) if valid is not None else ()
     for name in names:
         if name not in strategy.parameters:

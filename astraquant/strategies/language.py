@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from .._signals import crossed, held
 from ..errors import StrategyError
-from ..expressions import CannotTrace, Node, graph_of
+from ..expressions import graph_of
+
+Array = np.ndarray[Any, np.dtype[Any]]
+# What a word takes, by the kinds of dtype.
+EXPECTED = {
+    "b": "a condition such as a > b",
+    "iuf": "a series of numbers, or one number",
+    "biuf": "numbers or a condition",
+}
+MIXED = "where(condition, yes, no): yes and no must both be numbers or both conditions"
 
 
 def hold(enter: Any, exit: Any) -> Any:
     """True from the bar where ``enter`` holds until the bar where ``exit`` does.
 
-    Shapes: two conditions of equal length -> one. Flat before the first entry; enter and exit at
-    once: stay as it is. An unknown condition counts as False, so a held position stays held.
+    Shapes: two conditions of equal length, or one and a bool -> one. Flat before the first entry;
+    enter and exit at once: stay as it is. An unknown condition counts as False, so a held position
+    stays held.
     """
     graph = graph_of((enter, exit))
     if graph is None:
-        return held(_condition(enter, "enter"), _condition(exit, "exit"))
+        return held(*_aligned("hold", enter=(enter, "b"), exit=(exit, "b")))
     nodes = graph.lift(enter), graph.lift(exit)
     for name, node in zip(("enter", "exit"), nodes, strict=True):
         if node.kind != "boolean":
@@ -49,18 +59,8 @@ def _crossed(name: str, a: Any, b: Any) -> Any:
         if any(node.kind != "number" for node in nodes):
             raise StrategyError(f"{name} takes series of numbers, not conditions")
         return graph.node("boolean", name, nodes)
-    left, right = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if sorted((left.ndim, right.ndim)) not in ([0, 1], [1, 1]):
-        raise StrategyError(f"{name} takes two series, or one and a number; it got {a!r} and {b!r}")
-    if left.ndim == 0:
-        left = np.full(len(right), left)
-    if right.ndim == 0:
-        right = np.full(len(left), right)
-    if len(left) != len(right):
-        raise StrategyError(
-            f"{name} got series of {len(left)} and {len(right)} values; expected equal lengths"
-        )
-    return crossed(left, right, name == "crossed_above")[0]
+    left, right = _aligned(name, a=(a, "iuf"), b=(b, "iuf"))
+    return crossed(left.astype(np.float64), right.astype(np.float64), name == "crossed_above")[0]
 
 
 def where(condition: Any, yes: Any, no: Any) -> Any:
@@ -71,25 +71,37 @@ def where(condition: Any, yes: Any, no: Any) -> Any:
     """
     graph = graph_of((condition, yes, no))
     if graph is None:
-        return np.where(_condition(condition, "condition"), yes, no)
+        given = _aligned("where", condition=(condition, "b"), yes=(yes, "biuf"), no=(no, "biuf"))
+        if (given[1].dtype == np.bool_) != (given[2].dtype == np.bool_):
+            raise StrategyError(MIXED)
+        return np.where(*given)
     nodes = graph.lift(condition), graph.lift(yes), graph.lift(no)
     if nodes[0].kind != "boolean":
         raise StrategyError("where(condition, ...) takes a condition such as a > b first")
     if nodes[1].kind != nodes[2].kind:
-        raise StrategyError(
-            "where(condition, yes, no): yes and no must both be numbers or both conditions"
-        )
+        raise StrategyError(MIXED)
     return graph.node(nodes[1].kind, "where", nodes)
 
 
-def _condition(values: Any, name: str) -> Any:
-    """A bool array of ``values``; numbers are refused (NaN would count as True)."""
-    if isinstance(values, Node):
-        raise CannotTrace("it mixes traced series and arrays")
-    array = np.asarray(values)
-    if array.dtype != np.bool_ or array.ndim != 1:
+def _aligned(word: str, **arguments: tuple[Any, str]) -> list[Array]:
+    """The arguments, each with its kinds of dtype, as arrays of one length.
+
+    A single value is repeated. Nobody after this looks at lengths: the kernels would read beyond.
+    """
+    arrays: dict[str, Array] = {}
+    for name, (value, kinds) in arguments.items():
+        array = arrays[name] = np.asarray(value)
+        if array.ndim > 1 or array.dtype.kind not in kinds:
+            got = f"{array.ndim}-dimensional {array.dtype}" if array.ndim else repr(value)
+            raise StrategyError(f"{word}: {name} is {got}; expected {EXPECTED[kinds]}")
+    lengths = {name: len(array) for name, array in arrays.items() if array.ndim}
+    if not lengths:
+        raise StrategyError(f"{word} got single values only; expected at least one series of them")
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
         raise StrategyError(
-            f"{name} must be a condition: a one-dimensional array of booleans; it is "
-            f"{array.ndim}-dimensional {array.dtype}. Compare first: a > b"
+            f"{word}: its series have different lengths ({listed}); expected equal lengths, "
+            "from the same candles"
         )
-    return cast(Any, np.ascontiguousarray(array))
+    length = next(iter(lengths.values()))
+    return [np.broadcast_to(array, (length,)) for array in arrays.values()]
