@@ -143,7 +143,9 @@ def _number(parameter: str, text: str, kind: type) -> Any:
 
 def _backtest(arguments: list[str]) -> int:
     parser = _parser("backtest", "Run one strategy over candles.", BACKTEST_EXAMPLES)
-    parser.add_argument("parameters", metavar="NAME=VALUE", nargs="*", help="the strategy's own")
+    parser.add_argument(
+        "parameters", metavar="NAME=VALUE", nargs="*", default=[], help="the strategy's own"
+    )
     parser.add_argument("--json", action="store_true", help="print the result for a machine")
     known = parser.parse_intermixed_args(arguments)
 
@@ -152,7 +154,7 @@ def _backtest(arguments: list[str]) -> int:
     from .strategies import find_strategy
 
     strategy = find_strategy(known.strategy)
-    parameters = dict(_assignment(strategy, text) for text in known.parameters)
+    parameters = _assignments(strategy, known.parameters, [f"--{name}" for name in vars(known)])
     result = backtest(
         _candles(known.file),
         strategy,
@@ -168,12 +170,18 @@ def _backtest(arguments: list[str]) -> int:
     return 0
 
 
-def _assignment(strategy: Strategy, text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise StrategyError(f"{text!r}: expected NAME=VALUE, such as short=50")
-    strategy.check_name(name)
-    return name, _number(name, value, strategy.parameters[name].kind)
+def _assignments(strategy: Strategy, texts: list[str], options: list[str]) -> dict[str, Any]:
+    """The parameters among the arguments; ``options``: what might have been meant instead."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise StrategyError(f"{text!r}: expected NAME=VALUE, such as short=50")
+        strategy.check_name(name, options)
+        if name in found:
+            raise StrategyError(f"{text!r}: {name} is given twice; give it once")
+        found[name] = _number(name, value, strategy.parameters[name].kind)
+    return found
 
 
 def _plain(result: Any) -> dict[str, Any]:
@@ -189,6 +197,7 @@ def _plain(result: Any) -> dict[str, Any]:
 
 def _sweep(arguments: list[str]) -> int:
     from .strategies import find_strategy
+    from .sweeping import COLUMNS
 
     parser = _parser(
         "sweep", "Run one strategy with every combination of parameters.", SWEEP_EXAMPLES
@@ -197,15 +206,18 @@ def _sweep(arguments: list[str]) -> int:
     parser.add_argument("--top", type=int, default=10, help="rows to print (default: 10)")
     parser.add_argument("--out", type=Path, help="write the whole table: .parquet or .csv")
     # The strategy's parameters are options too, so its name has to be known first.
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    usage = f"{parser.prog} FILE [--strategy NAME] [--PARAMETER VALUES ...] [OPTIONS]"
+    first = argparse.ArgumentParser(parser.prog, usage, add_help=False, allow_abbrev=False)
     first.add_argument("--strategy", default="ma_cross")
     strategy = find_strategy(first.parse_known_args(arguments)[0].strategy)
     own = parser.add_argument_group(f"parameters of {strategy.name}")
     for name, parameter in strategy.parameters.items():
-        own.add_argument(
-            f"--{name}", help=f"{parameter.kind.__name__}, default {parameter.default}"
-        )
+        default = "needed" if parameter.default is None else f"default {parameter.default}"
+        text = f"{parameter.kind.__name__}, {default}"
+        own.add_argument(f"--{name}", help=text.replace("%", "%%"))
     known = parser.parse_args(arguments)
+    if known.metric not in COLUMNS:
+        raise StrategyError(unknown("metric", known.metric, COLUMNS))
     _check_out(known.out)
     if known.top < 1:
         raise StrategyError(f"--top {known.top}: expected at least one row")
@@ -230,16 +242,25 @@ def _run_sweep(known: argparse.Namespace, strategy: Strategy, grid: dict[str, An
         **grid,
     )
     took = time.perf_counter() - began
-    print(sweep_text(result, known.metric, known.top))
     print(f"{len(result.table):,} runs in {took:,.1f} s", file=sys.stderr)
-    if known.out:
-        table = result.table.reset_index()
-        if known.out.suffix == ".csv":
-            table.to_csv(known.out, index=False)
-        else:
-            table.to_parquet(known.out, index=False)
-        print(f"written: {known.out}", file=sys.stderr)
+    try:
+        result.best(known.metric)  # refuses a metric that no row has
+        print(sweep_text(result, known.metric, known.top))
+    finally:  # the table is worth keeping all the same
+        if known.out:
+            _write(result.table.reset_index(), known.out)
     return 0
+
+
+def _write(table: pd.DataFrame, out: Path) -> None:
+    try:
+        if out.suffix == ".csv":
+            table.to_csv(out, index=False)
+        else:
+            table.to_parquet(out, index=False)
+    except OSError as error:
+        raise DataError(f"--out {out} can't be written: {error.strerror or error}") from None
+    print(f"written: {out}", file=sys.stderr)
 
 
 def _check_out(out: Path | None) -> None:
@@ -250,6 +271,14 @@ def _check_out(out: Path | None) -> None:
         raise DataError(f"--out {out}: expected a name that ends in .parquet or .csv")
     if not out.parent.is_dir():
         raise DataError(f"--out {out}: there is no folder {out.parent}")
+    try:
+        new = not out.exists()
+        with out.open("ab"):  # changes nothing in a file that is there already
+            pass
+        if new:
+            out.unlink()
+    except OSError as error:
+        raise DataError(f"--out {out} can't be written: {error.strerror or error}") from None
 
 
 def _values(parameter: Parameter, text: str) -> Any:
