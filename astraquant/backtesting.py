@@ -12,7 +12,8 @@ import pandas as pd
 from . import metrics, timeframes
 from .accounting import OPEN, RUINED, Ledger
 from .errors import StrategyError
-from .expressions import Node, Shared, evaluate, reachable
+from .evaluation import Shared, evaluate, reachable
+from .expressions import Node
 from .reports import backtest_html, simulated
 from .runs import OPTIONS, Market, Options, check_order, run
 from .strategies.definition import Strategy

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .errors import DataError, unknown
+from .errors import DataError
 from .timeframes import DURATIONS, Times, from_ms, infer_timeframe, next_start, to_ms
 
 PRICES = ("open", "high", "low", "close")
@@ -93,13 +93,6 @@ def check_columns(candles: pd.DataFrame) -> None:
     twice = [name for name in (*COLUMNS, *EXTRA_COLUMNS) if have.count(name) > 1]
     if twice:
         raise DataError(f"the candles have the column {twice[0]!r} twice; expected it once.")
-
-
-def column(candles: pd.DataFrame, name: str) -> pd.Series[Any]:
-    """One column by name; an unknown name raises `DataError` with the nearest one."""
-    if name not in candles.columns:
-        raise DataError(unknown("column", name, candles.columns))
-    return candles[name]
 
 
 def find_gaps(candles: pd.DataFrame) -> pd.DataFrame:

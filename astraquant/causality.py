@@ -17,7 +17,8 @@ import pandas as pd
 from . import timeframes
 from .candles import check_candles
 from .errors import DataError, StrategyError
-from .expressions import Boolean, Node, Shared, evaluate, reachable
+from .evaluation import Boolean, Shared, evaluate, reachable
+from .expressions import Node
 from .runs import check_strategy_type
 from .strategies.definition import Strategy
 from .strategies.running import Tracer, columns_of, decide, decide_on_arrays, describe

@@ -2,23 +2,16 @@
 
 A strategy is called with tracers in place of arrays. Every indicator, comparison and operator then
 makes a `Node`; equal nodes of one `Graph` are one object, so a sweep computes ``sma(close, 5)``
-once for all its trials. `evaluate` runs a node over arrays; a faster engine may run it otherwise.
-
-**Unknown.** A number is unknown where it is NaN. A boolean is a pair (value, known): known only
-where all its inputs are, counting as False where it is not, negation included. `hold` takes unknown
-for False and is itself always known.
+once for all its trials. What the nodes mean is said in `evaluation`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from ._signals import crossed, held
 from .errors import StrategyError
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -26,31 +19,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 class CannotTrace(Exception):
     """The strategy left the traced world; the message says where (it goes into the passport)."""
-
-
-ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
-    "+": np.add,
-    "-": np.subtract,
-    "*": np.multiply,
-    "/": np.true_divide,
-    "//": np.floor_divide,
-    "%": np.mod,
-    "**": np.power,
-}
-COMPARISON: dict[str, Callable[[Any, Any], Any]] = {
-    "<": np.less,
-    "<=": np.less_equal,
-    ">": np.greater,
-    ">=": np.greater_equal,
-    "==": np.equal,
-    "!=": np.not_equal,
-}
-LOGIC: dict[str, Callable[[Any, Any], Any]] = {
-    "&": np.logical_and,
-    "|": np.logical_or,
-    "^": np.logical_xor,
-}
-UNARY: dict[str, Callable[[Any], Any]] = {"neg": np.negative, "abs": np.abs}
 
 
 class Call(NamedTuple):
@@ -313,136 +281,3 @@ def _spell(node: Node, depth: int) -> str:
 def graph_of(values: Sequence[object]) -> Graph | None:
     """The graph of the first node among ``values``; None where all are plain."""
     return next((value.graph for value in values if isinstance(value, Node)), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Boolean:
-    """A computed condition: two bool arrays; ``value`` is False wherever ``known`` is False."""
-
-    value: Array
-    known: Array
-
-
-Value = Array | Boolean
-
-
-class Shared:
-    """Results of indicator calls that trials over the same columns share.
-
-    Holds at most ``budget`` bytes; the oldest make room for new ones.
-    """
-
-    def __init__(self, budget: int = 2**26) -> None:
-        self.budget = budget
-        self.size = 0  # bytes held now
-        self._kept: dict[tuple[Any, ...], Any] = {}
-
-    def get(self, key: tuple[Any, ...]) -> Any:
-        """The result of an earlier call; None if it is not there (any more)."""
-        return self._kept.get(key)
-
-    def keep(self, key: tuple[Any, ...], result: Any) -> None:
-        """Remember a result, if it is not larger than the whole budget."""
-        size = _bytes_of(result)
-        if size > self.budget:
-            return
-        while self.size + size > self.budget:
-            oldest = next(iter(self._kept))
-            self.size -= _bytes_of(self._kept.pop(oldest))
-        self._kept[key] = result
-        self.size += size
-
-
-def _bytes_of(result: Any) -> int:
-    lines = result if isinstance(result, tuple) else (result,)
-    return sum(line.nbytes for line in lines)
-
-
-def reachable(root: Node) -> list[Node]:
-    """``root`` and all that it is made of, every node after its inputs."""
-    found = {root.number: root}
-    waiting = [root]
-    while waiting:
-        for arg in waiting.pop().args:
-            if arg.number not in found:
-                found[arg.number] = arg
-                waiting.append(arg)
-    return [found[number] for number in sorted(found)]  # inputs were made, and numbered, first
-
-
-def evaluate(root: Node, columns: Mapping[str, Array], shared: Shared | None = None) -> Value:
-    """Compute ``root`` over ``columns`` (equally long 1-D arrays, by the candle table's names).
-
-    Numbers come as float64 arrays (NaN: unknown), conditions as `Boolean`. ``shared`` holds the
-    indicators that other roots of the same graph needed over these columns, and gets the new ones.
-    """
-    shared = Shared() if shared is None else shared
-    nodes = reachable(root)
-    uses = Counter(arg.number for node in nodes for arg in node.args)
-    done: dict[int, Value] = {}
-    with np.errstate(all="ignore"):  # 0/0 is NaN: unknown, not a warning
-        for node in nodes:
-            args = [done[arg.number] for arg in node.args]
-            done[node.number] = (
-                _call(node, args, shared) if node.op == "call" else _apply(node, args, columns)
-            )
-            for arg in node.args:  # what is not needed any more goes at once
-                uses[arg.number] -= 1
-                if not uses[arg.number]:
-                    done.pop(arg.number)
-    return done[root.number]
-
-
-def _call(node: Node, args: list[Any], shared: Shared) -> Array:
-    """An indicator's line; one of several lines (macd) computes all of them once."""
-    call: Call = node.value
-    inputs = tuple(arg.number for arg in node.args)
-    key = (call.function, call.parameters, tuple(map(type, call.parameters)), inputs)
-    result = shared.get(key)
-    if result is None:
-        result = call.function(*args, *call.parameters)
-        shared.keep(key, result)
-    return np.asarray(result if call.field is None else result[call.field])
-
-
-def _apply(node: Node, args: list[Any], columns: Mapping[str, Array]) -> Value:
-    op = node.op
-    if op == "column":
-        return columns[node.value]
-    if op == "constant":
-        return _constant(node.value, len(columns["close"]))
-    if op in ARITHMETIC:
-        return np.asarray(ARITHMETIC[op](*args), dtype=np.float64)
-    if op in UNARY:
-        return np.asarray(UNARY[op](args[0]), dtype=np.float64)
-    if op in COMPARISON:
-        known = ~(np.isnan(args[0]) | np.isnan(args[1]))
-        return Boolean(COMPARISON[op](*args) & known, known)
-    if op in LOGIC:
-        known = args[0].known & args[1].known
-        return Boolean(LOGIC[op](args[0].value, args[1].value) & known, known)
-    if op == "~":
-        return Boolean(~args[0].value & args[0].known, args[0].known)
-    if op == "hold":
-        return Boolean(held(args[0].value, args[1].value), np.ones(len(args[0].value), np.bool_))
-    if op in ("crossed_above", "crossed_below"):
-        above = op == "crossed_above"
-        return Boolean(*crossed(args[0], args[1], above))
-    if op == "where":
-        return _where(*args)
-    raise AssertionError(f"no rule for {op!r}")
-
-
-def _constant(value: bool | int | float, length: int) -> Value:
-    if isinstance(value, bool):
-        return Boolean(np.full(length, value), np.ones(length, np.bool_))
-    return np.full(length, float(value))
-
-
-def _where(condition: Boolean, yes: Value, no: Value) -> Value:
-    if isinstance(yes, Boolean) and isinstance(no, Boolean):
-        known = condition.known & yes.known & no.known
-        return Boolean(np.where(condition.value, yes.value, no.value) & known, known)
-    assert not isinstance(yes, Boolean) and not isinstance(no, Boolean)  # the node was checked
-    known = condition.known & ~np.isnan(yes) & ~np.isnan(no)
-    return np.where(known, np.where(condition.value, yes, no), np.nan)

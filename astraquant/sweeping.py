@@ -14,7 +14,7 @@ import pandas as pd
 from . import metrics
 from .backtesting import Backtest, backtest
 from .errors import StrategyError, unknown
-from .expressions import Shared
+from .evaluation import Shared
 from .grids import Grid, make_grid
 from .reports import sweep_html, sweep_notes
 from .runs import Market, Options, check_order

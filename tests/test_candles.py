@@ -19,7 +19,6 @@ from astraquant.candles import (
     Candle,
     candle_table,
     check_candles,
-    column,
     content_hash,
     find_gaps,
 )
@@ -180,12 +179,6 @@ def test_missing_and_repeated_columns() -> None:
         check_candles(make().rename(columns={"high": "low"}).assign(high=200.0))
     with pytest.raises(DataError, match="candles are a dict; expected a pandas DataFrame"):
         check_candles({"open": [1]})  # type: ignore[arg-type]
-
-
-def test_an_unknown_column_names_the_nearest() -> None:
-    assert column(make(), "close").tolist() == make()["close"].tolist()
-    with pytest.raises(DataError, match=r"unknown column 'clsoe'. Did you mean 'close'\?"):
-        column(make(), "clsoe")
 
 
 def test_gaps_are_half_open_and_counted() -> None:

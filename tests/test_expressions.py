@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from test_backtesting import random_walk
 
 import astraquant as aq
-from astraquant.expressions import Boolean, CannotTrace, Graph, Shared, evaluate
+from astraquant.evaluation import Boolean, Shared, evaluate
+from astraquant.expressions import CannotTrace, Graph
 from astraquant.indicators import bollinger, ema, macd, rsi, sma
 from astraquant.strategies import crossed_above, crossed_below, hold, where
 from astraquant.strategies.running import Tracer, columns_of, decide

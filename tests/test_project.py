@@ -31,7 +31,7 @@ LEVELS = [
     {"data", "feed", "exchange"},
     {"backtesting", "sweeping", "causality", "grids", "reports", "runs", "vectorbt_adapter"},
     {"engine", "strategies"},
-    {"indicators", "expressions", "metrics", "resampling"}
+    {"indicators", "expressions", "evaluation", "metrics", "resampling"}
     | {"accounting", "_indicator", "_rolling", "_signals"},
     {"candles", "timeframes", "errors", "_compile", "_environment", "__init__"},
 ]

@@ -16,7 +16,8 @@ import pandas as pd
 from .. import timeframes
 from .._indicator import watch_warmup
 from ..errors import StrategyError, unknown
-from ..expressions import Boolean, CannotTrace, Graph, Node, Shared, evaluate
+from ..evaluation import Boolean, Shared, evaluate
+from ..expressions import CannotTrace, Graph, Node
 from .definition import COLUMNS, Candles, Strategy
 
 Array = np.ndarray[Any, np.dtype[Any]]
