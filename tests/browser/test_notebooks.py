@@ -67,7 +67,7 @@ def test_there_are_notebooks() -> None:
 def test_lab_opens_on_the_first_notebook_without_a_dialog(
     lab: Lab, page: Page, shoot: Shoot
 ) -> None:
-    page.goto(lab.url)
+    page.goto(f"{lab.url}&reset")  # whatever another test has left open
     page.wait_for_selector(".jp-Notebook .jp-Cell")
     page.wait_for_selector("#jupyterlab-splash", state="detached")
     page.wait_for_function(READY, timeout=PATIENCE)
