@@ -112,8 +112,7 @@ def _advance(parts: Ints, shifts: Ints, force: Ints, key: Key, counter: int) -> 
     for k in range(len(parts)):
         kick = (force[k] * draw(word(key, counter + k))) >> 8
         parts[k] += kick - (parts[k] >> shifts[k])
-    total: int = parts.sum() >> 8
-    return total
+    return int(parts.sum()) >> 8
 
 
 @compiled
