@@ -99,8 +99,11 @@ def trust(notebooks: Iterable[Path]) -> None:
     from nbformat.sign import NotebookNotary
 
     notary = NotebookNotary()
-    for path in notebooks:
-        notary.sign(nbformat.read(path, as_version=4))
+    try:
+        for path in notebooks:
+            notary.sign(nbformat.read(path, as_version=4))
+    finally:
+        notary.store.close()  # its database
 
 
 def _require(folder: Path) -> None:

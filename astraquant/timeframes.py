@@ -71,7 +71,8 @@ def bin_starts(times: Times, timeframe: str) -> Times:
 def next_start(start: int, timeframe: str) -> int:
     """Open time of the bin after the one that opens at ``start`` (ms)."""
     if check_timeframe(timeframe) == "1M":
-        month = np.int64(start).astype("datetime64[ms]").astype("datetime64[M]") + 1
+        month = np.int64(start).astype("datetime64[ms]").astype("datetime64[M]")
+        month += np.timedelta64(1, "M")
         return int(month.astype("datetime64[ms]").astype(np.int64))
     return start + duration(timeframe)
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import nbformat
@@ -197,6 +198,8 @@ def test_trusted_notebooks_stay_as_they_are(
         cells = cells[:1]
     before = paths[0].read_bytes()
     lab.trust(paths[:1])
-    signed = [NotebookNotary().check_signature(nbformat.read(path, 4)) for path in paths]
+    with closing(NotebookNotary().store) as store:
+        notary = NotebookNotary(store_factory=lambda: store)
+        signed = [notary.check_signature(nbformat.read(path, 4)) for path in paths]
     assert signed == [True, False]
     assert paths[0].read_bytes() == before

@@ -158,7 +158,7 @@ def test_whole_days_months_and_years_mean_their_start() -> None:
     [
         *("", "now", "12:40", "03/04/2023", "2023-13-01", "2023-02-30"),
         *(2023, 1679661600, 1.6e12, 10**30, True, float("nan")),
-        *(None, pd.NaT, np.datetime64("NaT")),
+        *(None, pd.NaT, np.datetime64("NaT", "ms")),
     ],
 )
 def test_what_would_be_a_guess_is_refused(value: object) -> None:
