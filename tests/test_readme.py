@@ -17,11 +17,11 @@ BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
 CODE = [text for kind, text in BLOCKS if kind == "python"]
 PRINTED = [text for kind, text in BLOCKS if kind == "text"]
 COMMANDS = [
-    line.removeprefix("astraquant ")
+    line.removeprefix("python3 -m astraquant ")
     for kind, text in BLOCKS
     if not kind
     for line in text.splitlines()
-    if line.startswith("astraquant ")
+    if line.startswith(("python3 -m astraquant backtest", "python3 -m astraquant sweep"))
 ]
 
 
@@ -42,6 +42,10 @@ def test_the_ten_lines_print_what_stands_below_them() -> None:
 def test_the_strategy_below_runs_too() -> None:
     ignore = "import warnings; warnings.simplefilter('ignore')\n"  # vectorbt's own
     assert "Backtest ma_cross" in run(CODE[0] + ignore + CODE[1])
+
+
+def test_both_commands_are_there() -> None:
+    assert [line.split()[0] for line in COMMANDS] == ["backtest", "sweep"]
 
 
 @pytest.mark.parametrize("line", COMMANDS)
