@@ -147,7 +147,9 @@ def _backtest(arguments: list[str]) -> int:
         "parameters", metavar="NAME=VALUE", nargs="*", default=[], help="the strategy's own"
     )
     parser.add_argument("--json", action="store_true", help="print the result for a machine")
-    known = parser.parse_intermixed_args(arguments)
+    known, others = parser.parse_known_intermixed_args(arguments)
+    if others:
+        parser.error(f"unknown: {' '.join(others)} (parameters are written as in short=50)")
 
     from .backtesting import backtest
     from .reports import backtest_text

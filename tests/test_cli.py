@@ -220,3 +220,10 @@ def test_the_real_program_and_the_sample():
     result = json.loads(done.stdout)
     assert result["passport"]["source"].startswith("synthetic")
     assert any("simulated" in note for note in result["notes"])
+
+
+def test_a_parameter_written_as_an_option_is_told_how(file, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["backtest", str(file), "--short", "5"])
+    assert stop.value.code == 2
+    assert "unknown: --short (parameters are written as in short=50)" in capsys.readouterr().err
