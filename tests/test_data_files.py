@@ -17,6 +17,7 @@ import pytest
 
 from astraquant.candles import COLUMNS, EXTRA_COLUMNS, find_gaps, times_of
 from astraquant.data import read_candles
+from astraquant.data.files import market_named
 from astraquant.errors import DataError
 
 ARCHIVES = {  # file of raw_vision -> rows, first open time
@@ -389,4 +390,44 @@ def test_files_that_do_not_belong_together(market_data: Path, tmp_path: Path) ->
     extra = PLAIN.replace("\n", ",trades\n") + "2023-03-24 13:00,10,12,9,11,5,7\n"
     write(tmp_path, extra, "b.csv")
     with pytest.raises(DataError, match=r"a\.csv and b\.csv don't have the same columns.*trades"):
+        read_candles(tmp_path)
+
+
+@pytest.mark.parametrize("repair", [None, "last"])
+def test_two_markets_never_become_one_table(
+    market_data: Path, tmp_path: Path, repair: str | None
+) -> None:
+    with pytest.raises(DataError, match=r"several markets.*BTCUSDT, ETHUSDT, SOLUSDT.*\*BTCUSDT\*"):
+        read_candles(market_data / "klines" / "*_15m_*", repair=repair)
+    write(tmp_path, PLAIN + plain_rows("2023-03-24 12:40", "2023-03-24 12:41"), "BTCUSDT.csv")
+    write(tmp_path, PLAIN + plain_rows("2023-03-24 12:42", "2023-03-24 12:43"), "ETHUSDT.csv")
+    with pytest.raises(DataError, match="several markets, as their names say"):
+        read_candles(tmp_path, repair=repair)
+    assert len(read_candles(tmp_path / "*BTCUSDT*")) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "market"),
+    [
+        ("binance_spot_ETHUSDT_1d_2023.csv.gz", "ETHUSDT"),
+        ("um_BTCUSDT-5m-2025-02.csv.gz", "BTCUSDT"),
+        ("1000SATSUSDT.csv", "1000SATSUSDT"),
+        ("ETHBTC-1h.csv", "ETHBTC"),
+        ("USDT.csv", ""),
+        ("candles.csv", ""),
+        ("BTCUSDT_against_ETHUSDT.csv", ""),
+    ],
+)
+def test_the_market_in_a_name(name: str, market: str) -> None:
+    assert market_named(name) == market
+
+
+def test_stored_tables_of_two_markets_are_refused(tmp_path: Path) -> None:
+    for day, symbol in ((1, "BTCUSDT"), (2, "ETHUSDT")):
+        times = plain_rows(f"2023-03-0{day} 12:40", f"2023-03-0{day} 12:41")
+        table = read_candles(write(tmp_path, PLAIN + times, "candles.txt"))
+        table.attrs["symbol"] = symbol
+        table.to_parquet(tmp_path / f"{day}.parquet")
+    assert read_candles(tmp_path / "2.parquet").attrs["symbol"] == "ETHUSDT"
+    with pytest.raises(DataError, match=r"several markets \(BTCUSDT in 1.*ETHUSDT in 2"):
         read_candles(tmp_path)

@@ -147,3 +147,14 @@ def test_an_unknown_timeframe_names_the_nearest() -> None:
 def test_the_public_names_are_these() -> None:
     assert aq.load_candles is load_candles
     assert aq.read_candles is read_candles
+
+
+def test_a_file_of_another_market_is_refused(market_data: Path, tmp_path: Path) -> None:
+    pattern = f"{market_data}/klines/binance_spot_ETHUSDT_1d_*.csv.gz"
+    with pytest.raises(DataError, match=r"name says ETHUSDT, not BTCUSDT.*load_candles\(\"ETHUSDT"):
+        load_candles("BTCUSDT", "1d", source=pattern)
+    assert load_candles("ETHUSDT", "1d", source=pattern).attrs["symbol"] == "ETHUSDT"
+    stored = load_candles("ETHUSDT", "1h", start="2024-01-01", end="2024-01-03")
+    stored.to_parquet(tmp_path / "mine.parquet")
+    with pytest.raises(DataError, match="stored in the file says ETHUSDT, not BTCUSDT"):
+        load_candles("BTCUSDT", "1h", source=tmp_path / "mine.parquet")

@@ -18,6 +18,10 @@ from .formats import Columns, parse
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz", ".zip", ".json")
 REPAIRS = ("last",)
+# A market in a file's name, as Binance spells it: binance_spot_BTCUSDT_15m_2023.csv.gz
+_MARKET = re.compile(
+    r"(?<![A-Z0-9])[A-Z0-9]{2,12}(?:USDT|USDC|FDUSD|BUSD|TUSD|BTC|ETH|EUR)(?![A-Z0-9])"
+)
 # Binance's archives say in their names what they hold: BTCUSDT-1m-2023-03.zip
 _ARCHIVE = re.compile(rf"(.+-(?:{'|'.join(TIMEFRAMES)}|1mo))-\d{{4}}-\d\d(?:-\d\d)?\..+")
 
@@ -39,7 +43,8 @@ def read_candles(path: str | os.PathLike[str], *, repair: str | None = None) -> 
     file may be a candle that was still forming when it was written: no file tells.
 
     ``attrs["source"]`` of the result names the file, and of a table that pandas stored as Parquet
-    its own source too: a synthetic market stays one. Raises `DataError`.
+    its own source too: a synthetic market stays one; so does its ``symbol``, if it had one. Files
+    whose names or contents tell more than one market are refused. Raises `DataError`.
     """
     if repair is not None and repair not in REPAIRS:
         raise DataError(unknown("repair", repair, REPAIRS))
@@ -55,6 +60,8 @@ def read_candles(path: str | os.PathLike[str], *, repair: str | None = None) -> 
         source = f"{len(parts)} files, {source} to {parts[-1][0]}"
     table = pd.DataFrame(joined.values, index=from_ms(joined.times), copy=False)
     table.attrs["source"] = f"{joined.label} (stored in {source})" if joined.label else source
+    if joined.symbol:
+        table.attrs["symbol"] = joined.symbol
     try:
         return check_candles(table)
     except DataError as error:
@@ -86,6 +93,12 @@ def find_files(path: str | os.PathLike[str]) -> list[Path]:
     raise DataError(f"there is no file {text!r}.{_nearest_name(place)}")
 
 
+def market_named(name: str) -> str:
+    """The market that a file's name tells, or "" if it tells none or several."""
+    found = set(_MARKET.findall(name))
+    return found.pop() if len(found) == 1 else ""
+
+
 def _nearest_name(place: Path) -> str:
     folder = place.parent
     if not folder.is_dir():
@@ -102,6 +115,13 @@ def _check_one_series(paths: list[Path]) -> None:
         raise DataError(
             f"these files hold several markets or timeframes ({', '.join(sorted(found))}); "
             f'expected one. Choose by a pattern: "{found[first].parent / first}-*".'
+        )
+    markets = {market: file for file in paths if (market := market_named(file.name))}
+    if len(markets) > 1:
+        first = min(markets)
+        raise DataError(
+            f"these files hold several markets, as their names say ({', '.join(sorted(markets))}); "
+            f'expected one. Choose by a pattern: "{markets[first].parent}/*{first}*".'
         )
 
 
@@ -138,7 +158,7 @@ def _ordered(part: Columns, name: str, repair: str | None) -> Columns:
 
 def _rows(part: Columns, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Columns:
     values = {name: array[rows] for name, array in part.values.items()}
-    return Columns(part.times[rows], values, part.label)
+    return Columns(part.times[rows], values, part.label, part.symbol)
 
 
 def _join(parts: list[tuple[str, Columns]], repair: str | None) -> Columns:
@@ -154,13 +174,14 @@ def _join(parts: list[tuple[str, Columns]], repair: str | None) -> Columns:
         first, second = (parts[file_of[order[row + k]]][0] for k in (0, 1))
         raise DataError(
             f"{first} and {second} both have a candle at {from_ms(sorted_times[row : row + 1])[0]} "
-            f"({int(twice.sum())} such times). Leave one of them out, or "
-            'read_candles(path, repair="last") keeps that of the file which begins later.'
+            f"({int(twice.sum())} such times). Leave one of them out; or, if they are the same "
+            'market, read_candles(path, repair="last") keeps that of the file which begins later.'
         )
+    symbols = sorted({part.symbol for _, part in parts if part.symbol})
     names = list(parts[0][1].values)
     values = {name: np.concatenate([part.values[name] for _, part in parts]) for name in names}
     labels = sorted({part.label for _, part in parts if part.label})
-    whole = Columns(times, values, "; ".join(labels))
+    whole = Columns(times, values, "; ".join(labels), "".join(symbols))
     return _rows(whole, np.append(order[:-1][~twice], order[-1]))
 
 
@@ -168,6 +189,10 @@ def _check_alike(parts: list[tuple[str, Columns]]) -> None:
     """One table needs the same columns and the same timeframe in all its files."""
     first_name, first = parts[0]
     spacing: tuple[str, str] | None = None
+    symbols = {part.symbol: name for name, part in parts if part.symbol}
+    if len(symbols) > 1:
+        told = ", ".join(f"{symbol} in {name}" for symbol, name in sorted(symbols.items()))
+        raise DataError(f"these files hold several markets ({told}); expected one.")
     for name, part in parts:
         if part.values.keys() != first.values.keys():
             odd = sorted(part.values.keys() ^ first.values.keys())

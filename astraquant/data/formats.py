@@ -11,7 +11,7 @@ import io
 import json
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -50,6 +50,7 @@ class Columns:
     times: Times
     values: dict[str, Floats]
     label: str = ""  # where the candles came from, if the file itself tells
+    symbol: str = ""  # their market, likewise
 
 
 def parse(data: bytes, name: str) -> Columns:
@@ -104,16 +105,20 @@ def _parse_parquet(data: bytes) -> Columns:
     schema = file.schema_arrow
     found = _find_columns(schema.names)
     table = file.read(columns=list(found.values()))
-    return _from_arrow(table, found, _label(schema.metadata or {}))
+    metadata = schema.metadata or {}
+    columns = _from_arrow(table, found)
+    return replace(
+        columns, label=_attribute(metadata, "source"), symbol=_attribute(metadata, "symbol")
+    )
 
 
-def _label(metadata: dict[bytes, bytes]) -> str:
-    """What ``attrs["source"]`` was when pandas wrote the file: a synthetic market stays one."""
+def _attribute(metadata: dict[bytes, bytes], name: str) -> str:
+    """What ``attrs[name]`` was when pandas wrote the file: a synthetic market stays one."""
     try:
-        source = json.loads(metadata[b"pandas"])["attributes"]["source"]
+        value = json.loads(metadata[b"pandas"])["attributes"][name]
     except (KeyError, ValueError, TypeError):
         return ""
-    return source if isinstance(source, str) else ""
+    return value if isinstance(value, str) else ""
 
 
 def _parse_csv(data: bytes) -> Columns:
@@ -200,7 +205,7 @@ def _find_columns(names: Any) -> dict[str, str]:
     return found
 
 
-def _from_arrow(table: pa.Table, found: dict[str, str], label: str = "") -> Columns:
+def _from_arrow(table: pa.Table, found: dict[str, str]) -> Columns:
     if table.num_rows == 0:
         raise DataError("it has columns, but no rows: no candles.")
     values = {
@@ -208,7 +213,7 @@ def _from_arrow(table: pa.Table, found: dict[str, str], label: str = "") -> Colu
         for ours, old in found.items()
         if ours in (*COLUMNS, *EXTRA_COLUMNS)
     }
-    return Columns(_milliseconds(table.column(found["time"]), found["time"]), values, label)
+    return Columns(_milliseconds(table.column(found["time"]), found["time"]), values)
 
 
 def _floats(column: pa.ChunkedArray, name: str) -> Floats:

@@ -12,7 +12,7 @@ from ..candles import times_of
 from ..errors import DataError, unknown
 from ..resampling import resample
 from ..timeframes import check_timeframe, infer_timeframe, parse_time
-from .files import SUFFIXES, read_candles
+from .files import SUFFIXES, find_files, market_named, read_candles
 
 SOURCES = ("sample", "binance")
 _SYMBOL = re.compile(r"[A-Z0-9]{2,20}")
@@ -29,9 +29,10 @@ def load_candles(
     """Load the candles of ``symbol`` with start <= time < end (UTC; None: all there are).
 
     ``source="sample"`` makes a synthetic market on the fly. A path (a file, a folder, a pattern)
-    is read by `read_candles` and resampled if its candles are finer; a file doesn't say whose
-    candles it holds, so there ``symbol`` is only a label. ``attrs`` of the result say the
-    ``symbol`` and the ``source``.
+    is read by `read_candles` and resampled if its candles are finer. Few files say whose candles
+    they hold: where the name (``ETHUSDT-1d-2023-03.zip``) or a stored table's ``attrs`` do, it must
+    be ``symbol``; else that is only a label. ``attrs`` of the result say the ``symbol`` and the
+    ``source``.
 
     Raises `DataError` for an unknown symbol, timeframe or source, and if nothing lies in the span.
     """
@@ -49,7 +50,7 @@ def load_candles(
             "archives downloaded from data.binance.vision."
         )
     elif _is_path(source):
-        candles = _load_file(source, timeframe, first, stop)
+        candles = _load_file(symbol, source, timeframe, first, stop)
     else:
         raise DataError(f"{unknown('source', source, SOURCES)} Or give the path of a file.")
     candles.attrs["symbol"] = symbol
@@ -81,12 +82,14 @@ def _load_sample(
 
 
 def _load_file(
+    symbol: str,
     path: str | os.PathLike[str],
     timeframe: str,
     start: pd.Timestamp | None,
     end: pd.Timestamp | None,
 ) -> pd.DataFrame:
     candles = read_candles(path)
+    _check_market(symbol, path, candles)
     times = times_of(candles)
     span = f"{candles.index[0]} to {candles.index[-1]}"
     if len(times) > 1 and infer_timeframe(times) != timeframe:
@@ -99,6 +102,17 @@ def _load_file(
             f"{end or 'the end'} in {os.fspath(path)!r}: it reaches from {span}."
         )
     return candles.iloc[first:stop]
+
+
+def _check_market(symbol: str, path: str | os.PathLike[str], candles: pd.DataFrame) -> None:
+    told = {market_named(file.name): "the file's name" for file in find_files(path)}
+    told[candles.attrs.get("symbol", "")] = "the table stored in the file"
+    for market, teller in told.items():
+        if market and market != symbol:
+            raise DataError(
+                f"{teller} says {market}, not {symbol}: {os.fspath(path)!r}. Ask for what it holds "
+                f'(load_candles("{market}", ...)), or give the file of {symbol}.'
+            )
 
 
 def _is_path(source: object) -> bool:
