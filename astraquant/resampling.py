@@ -42,14 +42,16 @@ def resample(candles: pd.DataFrame, timeframe: str, partial: bool = False) -> pd
 
     A bin without any source bar is absent; one with some bars missing is kept, as the exchange's
     own candles are. The first bin is dropped unless the source starts at its start, the last
-    unless the source reaches its end: ``partial=True`` keeps both. The same timeframe returns the
-    table as it is. The source's timeframe is its smallest spacing.
+    unless the source reaches its end: ``partial=True`` keeps both. So a table that holds no whole
+    bin gives an empty table. The same timeframe returns the table as it is. The source's timeframe
+    is its smallest spacing.
 
     Raises `DataError` if the target is finer or no multiple, if a bar lies across the edge of two
     bins, or if there is a column that nobody said how to join.
     """
     table = check_candles(candles)
     check_timeframe(timeframe)
+    _check_partial(partial)
     if len(table) == 0:
         return table
     times = times_of(table)
@@ -100,7 +102,7 @@ class CandleBuilder:
         if source is not None:
             _check_multiple(check_timeframe(source), timeframe)
         self._source = source
-        self._partial = partial
+        self._partial = _check_partial(partial)
         self._earliest: int | None = None  # the next event may not come before this
         self._forming: Candle | None = None
         self._whole = partial  # whether the forming candle may be handed out when it closes
@@ -118,6 +120,13 @@ class CandleBuilder:
         Trades of one millisecond come in their own order. ``buyer_is_maker`` as the exchange says
         it; None leaves the taker volumes unknown (NaN).
         """
+        _check_time(time)
+        _check_number("price", price)
+        _check_number("quantity", quantity)
+        if price == 0:
+            raise DataError(f"price is {price!r} at {time} ms, expected a number above 0.")
+        if buyer_is_maker is not None and not isinstance(buyer_is_maker, bool | np.bool_):
+            raise DataError(f"buyer_is_maker is {buyer_is_maker!r}, expected True, False or None.")
         taker = math.nan if buyer_is_maker is None else (0.0 if buyer_is_maker else quantity)
         amount = price * quantity
         trade = Candle(
@@ -133,6 +142,15 @@ class CandleBuilder:
 
         Two: the bin before, whose end was missing, and its own, if it is the last of that too.
         """
+        if not isinstance(candle, Candle):
+            raise DataError(
+                f"expected a Candle(time, open, ...), got a {type(candle).__name__}. "
+                "From a row of values: Candle(ms, *row)."
+            )
+        _check_time(candle.time)
+        for name, value in candle._asdict().items():
+            if name != "time":
+                _check_type(name, value)
         self._check(candle)
         if self._source is None:
             closed = self._add(candle)
@@ -183,6 +201,44 @@ class CandleBuilder:
     def _end_of_bin(self, time: int) -> int:
         start = int(bin_starts(np.array([time]), self.timeframe)[0])
         return next_start(start, self.timeframe)
+
+
+def _check_partial(partial: object) -> bool:
+    if not isinstance(partial, bool | np.bool_):
+        raise DataError(
+            f"partial={partial!r}, expected True (keep the bins that are cut) or False (drop them)."
+        )
+    return bool(partial)
+
+
+def _check_time(time: object) -> None:
+    """Raise unless ``time`` is in whole milliseconds (1973 to 5138)."""
+    if isinstance(time, int | np.integer) and 10**11 <= time < 10**14:
+        return
+    cure = "From text or a Timestamp: int(pd.Timestamp(time).timestamp() * 1000)."
+    if isinstance(time, int | float | np.number) and not isinstance(time, bool):
+        if 10**8 <= time < 10**11:
+            cure = "It looks like seconds: int(time * 1000)."
+        elif 10**14 <= time < 10**17:
+            cure = "It looks like microseconds: time // 1000."
+        elif 10**17 <= time < 10**20:
+            cure = "It looks like nanoseconds: time // 1_000_000."
+        else:
+            cure = "From a float that is whole: int(time)."
+    raise DataError(f"the time {time!r} is not in whole milliseconds since 1970 (UTC). {cure}")
+
+
+def _check_type(name: str, value: object) -> None:
+    number = isinstance(value, int | float | np.integer | np.floating)
+    if not number or isinstance(value, bool):
+        raise DataError(f"{name} is {value!r}, expected a number. Convert it: float({name}).")
+
+
+def _check_number(name: str, value: float) -> None:
+    """Raise unless it is a finite number of 0 or more."""
+    _check_type(name, value)
+    if not 0 <= value < math.inf:
+        raise DataError(f"{name} is {value!r}, expected a finite number of 0 or more.")
 
 
 @compiled

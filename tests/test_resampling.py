@@ -353,7 +353,7 @@ def test_the_builder_refuses_late_and_impossible_events_and_goes_on() -> None:
         builder.add_candle(Candle(START + 60_000, 10.0, 11.0, 10.0, 9.0, 1.0))
     with pytest.raises(DataError, match="trades is -1, expected 0 or more"):
         builder.add_candle(Candle(START + 60_000, 10.0, 11.0, 9.0, 9.0, 1.0, trades=-1))
-    with pytest.raises(DataError, match="open is nan"):
+    with pytest.raises(DataError, match="price is nan"):
         builder.add_trade(START + 60_000, math.nan, 1.0)
     assert builder.forming is not None
     assert builder.forming[:6] == one[:6]  # nothing of the refused ones went in
@@ -381,3 +381,83 @@ def test_trades_of_one_moment_are_taken_in_their_order() -> None:
         builder.add_trade(START - 1, 10.0, 1.0)
     (closed,) = builder.add_trade(START + 60_000, 13.0, 1.0)
     assert closed.close == 11.0
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        (START, 1.0, 1.0, 1.0, 1.0, 1.0),
+        {"time": START, "open": 1.0},
+        pd.Series({"open": 1.0}),
+        None,
+    ],
+)
+def test_a_builder_takes_candles_and_nothing_like_them(event: object) -> None:
+    with pytest.raises(DataError, match=r"expected a Candle\(.*Candle\(ms, \*row\)"):
+        CandleBuilder("5m").add_candle(event)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("time", "cure"),
+    [
+        (START // 1000, r"seconds: int\(time \* 1000\)"),
+        (START * 1000, "microseconds: time // 1000"),
+        (START * 10**6, "nanoseconds"),
+        (float(START), r"whole: int\(time\)"),
+        (math.nan, r"int\(time\)"),
+        (pd.Timestamp(START, unit="ms"), r"int\(pd\.Timestamp"),
+        ("2023-01-01", r"int\(pd\.Timestamp"),
+        (True, "whole milliseconds"),
+        (None, "whole milliseconds"),
+    ],
+)
+def test_events_come_in_whole_milliseconds(time: object, cure: str) -> None:
+    builder = CandleBuilder("5m", source="1m")
+    with pytest.raises(DataError, match=cure):
+        builder.add_candle(Candle(time, 1, 1, 1, 1, 1))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=cure):
+        builder.add_trade(time, 1.0, 1.0)  # type: ignore[arg-type]
+    assert builder.forming is None
+    assert builder.add_candle(Candle(np.int64(START), 1, 1, 1, 1, 1)) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("price", "quantity", "maker", "told"),
+    [
+        ("10", 1.0, None, "price is '10', expected a number"),
+        (None, 1.0, None, "price is None, expected a number"),
+        (0.0, 1.0, None, r"price is 0\.0 .*above 0"),
+        (-1.0, 1.0, None, r"price is -1\.0"),
+        (math.inf, 1.0, None, "price is inf"),
+        (10.0, "1", None, "quantity is '1', expected a number"),
+        (10.0, -1.0, None, r"quantity is -1\.0, expected a finite number of 0 or more"),
+        (10.0, math.nan, None, "quantity is nan"),
+        (10.0, True, None, "quantity is True"),
+        (10.0, 1.0, "false", "buyer_is_maker is 'false', expected True, False or None"),
+        (10.0, 1.0, 1, "buyer_is_maker is 1,"),
+    ],
+)
+def test_trades_name_what_is_wrong(
+    price: object, quantity: object, maker: object, told: str
+) -> None:
+    with pytest.raises(DataError, match=told):
+        CandleBuilder("5m").add_trade(START, price, quantity, maker)  # type: ignore[arg-type]
+
+
+def test_a_candle_of_text_is_refused() -> None:
+    with pytest.raises(DataError, match=r"close is '1', expected a number.*float\(close\)"):
+        CandleBuilder("5m").add_candle(Candle(START, 1, 1, 1, "1", 1))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("partial", ["no", None, 1])
+def test_partial_is_yes_or_no(partial: object) -> None:
+    with pytest.raises(DataError, match=r"partial=.*expected True .* or False"):
+        resample(minutes_from("2023-01-01", 10), "5m", partial=partial)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"partial=.*expected True .* or False"):
+        CandleBuilder("5m", partial=partial)  # type: ignore[arg-type]
+
+
+def test_no_whole_bin_gives_an_empty_table() -> None:
+    table = resample(minutes_from("2023-01-01 00:01", 5), "1h")
+    assert len(table) == 0
+    assert list(table) == list(minutes_from("2023-01-01", 1))
