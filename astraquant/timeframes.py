@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .errors import DataError, unknown
+from .errors import DataError
 
 Times = np.ndarray[Any, np.dtype[np.int64]]  # milliseconds since the UTC epoch
 
@@ -35,6 +35,16 @@ DURATIONS: dict[str, int] = {
     "1M": YEAR // 12,
 }
 TIMEFRAMES = tuple(DURATIONS)
+# How else units are written -> one of them here. Without regard to case, but "M" alone is a month.
+_UNITS = {
+    **dict.fromkeys(("s", "sec", "second"), "1s"),
+    **dict.fromkeys(("m", "t", "min", "minute"), "1m"),
+    **dict.fromkeys(("h", "hour"), "1h"),
+    **dict.fromkeys(("d", "day", "daily"), "1d"),
+    **dict.fromkeys(("w", "week", "weekly"), "1w"),
+    **dict.fromkeys(("mo", "month", "monthly"), "1M"),
+}
+_SPELLING = re.compile(rf"(\d{{0,6}})\s*({'|'.join(_UNITS)})", re.IGNORECASE | re.ASCII)
 _FIRST_MONDAY = 4 * DAY  # the epoch was a Thursday
 _EARLIEST_INTEGER = 10**11  # 1973 in milliseconds; below it somebody meant seconds or a year
 _ISO_START = re.compile(r"\d{4}(-\d\d.*)?")  # text without its year would be completed with today
@@ -42,9 +52,22 @@ _ISO_START = re.compile(r"\d{4}(-\d\d.*)?")  # text without its year would be co
 
 def check_timeframe(timeframe: object) -> str:
     """Return ``timeframe`` if it is one of Binance's intervals, else raise `DataError`."""
-    if not isinstance(timeframe, str) or timeframe not in DURATIONS:
-        raise DataError(unknown("timeframe", timeframe, TIMEFRAMES))
-    return timeframe
+    if isinstance(timeframe, str) and timeframe in DURATIONS:
+        return timeframe
+    same = _of_equal_length(timeframe) if isinstance(timeframe, str) else ""
+    hint = f" Did you mean {same!r}?" if same else ""
+    raise DataError(f"unknown timeframe {timeframe!r}.{hint} Known: {', '.join(TIMEFRAMES)}.")
+
+
+def _of_equal_length(text: str) -> str:
+    """The timeframe that another spelling ("60m", "5min", "D") stands for, or ""."""
+    match = _SPELLING.fullmatch(text.strip())
+    if match is None:
+        return ""
+    count, unit = int(match[1] or 1), match[2]
+    name = "1M" if unit == "M" else _UNITS[unit.lower()]
+    length = count * DURATIONS[name]
+    return next((known for known, other in DURATIONS.items() if other == length), "")
 
 
 def duration(timeframe: str) -> int:

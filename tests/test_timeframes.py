@@ -105,12 +105,38 @@ def test_spacings_that_are_no_timeframe_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "near"), [("5min", "5m"), ("1H", "1h"), ("1D", "1d"), ("60m", "30m"), (5, None)]
+    ("wrong", "near"),
+    [
+        ("5min", "5m"),
+        ("1H", "1h"),
+        ("1D", "1d"),
+        ("60m", "1h"),
+        ("24h", "1d"),
+        ("7d", "1w"),
+        ("1440m", "1d"),
+        ("1Min", "1m"),
+        ("1mo", "1M"),
+        ("m", "1m"),
+        ("M", "1M"),
+        ("D", "1d"),
+        ("daily", "1d"),
+        ("15 T", "15m"),
+        ("3600s", "1h"),
+        ("7m", None),
+        ("5M", None),
+        ("30d", None),
+        ("0m", None),
+        ("fast", None),
+        ("", None),
+        (5, None),
+        (None, None),
+    ],
 )
 def test_unknown_timeframes_name_the_nearest(wrong: object, near: str | None) -> None:
     with pytest.raises(DataError, match=f"unknown timeframe {wrong!r}") as caught:
         tf.check_timeframe(wrong)
-    assert near is None or f"Did you mean {near!r}?" in str(caught.value)
+    hint = "" if near is None else f" Did you mean {near!r}?"
+    assert f"{wrong!r}.{hint} Known: 1s, " in str(caught.value)
 
 
 def test_minute_and_month_are_not_confused() -> None:
