@@ -146,8 +146,8 @@ def _with_index(candles: pd.DataFrame) -> pd.DataFrame:
     index = candles.index
     if not isinstance(index, pd.DatetimeIndex):
         raise DataError(
-            f"the candles' index is a {type(index).__name__}; expected times in UTC. "
-            'Say which column holds them: candles.set_index("time").'
+            f"the candles' index is {_with_article(type(index).__name__)}; expected times in UTC. "
+            f"{_cure_of(index)}"
         )
     if index.tz is None:
         raise DataError(
@@ -161,6 +161,23 @@ def _with_index(candles: pd.DataFrame) -> pd.DataFrame:
     if str(index.tz) == "UTC" and index.name == "time":
         return candles
     return candles.set_axis(index.tz_convert("UTC").rename("time"), axis=0)
+
+
+def _with_article(name: str) -> str:
+    return f"an {name}" if name[:1] in "AEIOU" else f"a {name}"
+
+
+def _cure_of(index: pd.Index[Any]) -> str:
+    """How an index that holds something else than times becomes one of times."""
+    if isinstance(index, pd.RangeIndex):
+        return 'Say which column holds them: candles.set_index("time").'
+    if isinstance(index, pd.PeriodIndex):
+        return 'Take the start of each: candles.to_timestamp().tz_localize("UTC").'
+    if isinstance(index, pd.MultiIndex):
+        return 'Take one market out of it: candles.xs("BTCUSDT"), with only the times left.'
+    unit = 'unit="ms", ' if pd.api.types.is_numeric_dtype(index.dtype) else ""
+    told = " if they are milliseconds" if unit else ""
+    return f"Convert them{told}: candles.set_axis(pd.to_datetime(candles.index, {unit}utc=True))."
 
 
 def _check_order(index: pd.DatetimeIndex) -> None:
@@ -220,6 +237,16 @@ def _check_exact(candles: pd.DataFrame, name: str, cast: Floats) -> None:
 
 
 def _check_values(table: pd.DataFrame) -> None:
+    problem = find_bad(table)
+    if problem:
+        raise DataError(
+            f"{problem}. Load these candles again, or drop the row and leave the bar missing: "
+            "candles.drop(time)."
+        )
+
+
+def find_bad(table: pd.DataFrame) -> str:
+    """What is wrong with the first bad row of a table of float64, and when; "" if none is bad."""
     # Chains of comparisons are False where a NaN is involved, so that one mask covers all rules.
     values = {name: table[name].to_numpy() for name in (*COLUMNS, *EXTRA_COLUMNS) if name in table}
     low, high = values["low"], values["high"]
@@ -231,13 +258,11 @@ def _check_values(table: pd.DataFrame) -> None:
         if name in values:
             good &= values[name] >= 0
             good &= values[name] < np.inf
-    if not good.all():
-        row = int(np.argmin(good))
-        problem = describe_bad({name: float(array[row]) for name, array in values.items()})
-        raise DataError(
-            f"{problem} at {table.index[row]} (bad rows in all: {int((~good).sum())}). Load these "
-            "candles again, or drop the row and leave the bar missing: candles.drop(time)."
-        )
+    if good.all():
+        return ""
+    row = int(np.argmin(good))
+    problem = describe_bad({name: float(array[row]) for name, array in values.items()})
+    return f"{problem} at {table.index[row]} (bad rows in all: {int((~good).sum())})"
 
 
 def describe_bad(values: dict[str, float]) -> str:

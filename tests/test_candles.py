@@ -7,6 +7,7 @@ import hashlib
 import math
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from astraquant.candles import (
     check_candles,
     content_hash,
     find_gaps,
+    times_of,
 )
 from astraquant.data import read_candles
 from astraquant.errors import DataError
@@ -157,6 +159,32 @@ def test_an_index_without_times_is_refused() -> None:
         check_candles(make(3).set_axis(pd.DatetimeIndex([index[0], pd.NaT, index[2]])))
     with pytest.raises(DataError, match=r"00:00:00\.000500.*no whole millisecond"):
         check_candles(make().set_axis(make().index.as_unit("us") + pd.Timedelta(500, "us")))
+
+
+def test_the_cure_for_another_index_cures() -> None:
+    right = make()
+    times = pd.DatetimeIndex(right.index)
+    text = "candles.set_axis(pd.to_datetime(candles.index, utc=True))."
+    number = 'candles.set_axis(pd.to_datetime(candles.index, unit="ms", utc=True)).'
+    period = 'candles.to_timestamp().tz_localize("UTC").'
+
+    def check(index: pd.Index[Any], kind: str, cure: str) -> pd.DataFrame:
+        candles = right.set_axis(index)
+        with pytest.raises(DataError) as caught:
+            check_candles(candles)
+        assert f"index is {kind}; expected times in UTC. " in str(caught.value)
+        assert str(caught.value).endswith(cure)
+        return candles
+
+    candles = check(pd.Index(times_of(right)), "an Index", number)
+    cured = [candles.set_axis(pd.to_datetime(candles.index, unit="ms", utc=True))]
+    for dtype in (object, "str"):
+        candles = check(pd.Index(times.map(str), dtype=dtype), "an Index", text)
+        cured.append(candles.set_axis(pd.to_datetime(candles.index, utc=True)))
+    candles = check(times.tz_localize(None).to_period("min"), "a PeriodIndex", period)
+    cured.append(candles.to_timestamp().tz_localize("UTC"))
+    for table in cured:
+        assert times_of(check_candles(table)).tolist() == times_of(right).tolist()
 
 
 def test_order_and_repeated_times() -> None:

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..candles import check_candles
+from ..candles import find_bad
 from ..errors import DataError, unknown
 from ..timeframes import TIMEFRAMES, from_ms, infer_timeframe
 from .formats import Columns, parse
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz", ".zip", ".json")
 REPAIRS = ("last",)
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # A market in a file's name, as Binance spells it: binance_spot_BTCUSDT_15m_2023.csv.gz
 _MARKET = re.compile(
     r"(?<![A-Z0-9])[A-Z0-9]{2,12}(?:USDT|USDC|FDUSD|BUSD|TUSD|BTC|ETH|EUR)(?![A-Z0-9])"
@@ -35,12 +36,13 @@ def read_candles(path: str | os.PathLike[str], *, repair: str | None = None) -> 
     high, low, close, volume. Quote volume, trades and taker volumes are kept where they are there,
     other columns are not read.
 
-    A folder or a pattern means the files in it that end in `SUFFIXES` (not those of checksums, nor
-    in folders below), as one table; a single file may have any name. Rows are put
-    in the order of time across files, never within one: that is refused, as are times that are
-    there twice. ``repair="last"`` keeps the last of these: in a file the later row, of several
-    files the row of the one that begins later. Both values may be wrong, and the **last row** of a
-    file may be a candle that was still forming when it was written: no file tells.
+    A folder or a pattern means the files in it that end in `SUFFIXES`, as one table: not those of
+    checksums, nor those in folders below, nor those of a folder whose names begin with ".". A
+    single file may have any name. Rows are put in the order of time across files, never within one:
+    that is refused, as are times that are there twice. ``repair="last"`` keeps the last of these:
+    in a file the later row, of several files the row of the one that begins later. Both values may
+    be wrong, and the **last row** of a file may be a candle that was still forming when it was
+    written: no file tells.
 
     ``attrs["source"]`` of the result names the file, and of a table that pandas stored as Parquet
     its own source too: a synthetic market stays one; so does its ``symbol``, if it had one. Files
@@ -62,28 +64,40 @@ def read_candles(path: str | os.PathLike[str], *, repair: str | None = None) -> 
     table.attrs["source"] = f"{joined.label} (stored in {source})" if joined.label else source
     if joined.symbol:
         table.attrs["symbol"] = joined.symbol
-    try:
-        return check_candles(table)
-    except DataError as error:
-        raise DataError(f"{source}: {error}") from error
+    problem = find_bad(table)  # columns, types and order are right by now
+    if problem:
+        raise DataError(
+            f"{source}: {problem}. Mend that row of the file, or remove it: a bar may be missing."
+        )
+    return table
 
 
 def find_files(path: str | os.PathLike[str]) -> list[Path]:
     """The files that ``path`` (a file, a folder or a pattern) stands for, sorted by name."""
+    if not isinstance(path, str | os.PathLike):
+        raise DataError(
+            f"the path is a {type(path).__name__}, expected text or a pathlib.Path: one file, a "
+            'folder, or a pattern such as "folder/BTCUSDT-1m-*.zip".'
+        )
     text = os.path.expanduser(os.fspath(path))
+    if not text.strip():
+        raise DataError(f'the path {text!r} is empty. For the current folder write ".".')
+    if _ADDRESS.match(text):
+        raise DataError(f"{text!r}: addresses aren't read. Download the file first.")
     place = Path(text)
     if place.is_file():
         return [place]
     if place.is_dir():
-        files = sorted(file for file in place.iterdir() if file.name.lower().endswith(SUFFIXES))
+        names = sorted(name for name in os.listdir(place) if not name.startswith("."))
+        files = [place / name for name in names if name.lower().endswith(SUFFIXES)]
         if not files:
             raise DataError(
                 f"the folder {text!r} holds no candles: no file ends in {', '.join(SUFFIXES)}."
             )
         return files
     if glob.has_magic(text):
-        names = sorted(glob.glob(text, recursive=True))
-        files = [Path(name) for name in names if name.lower().endswith(SUFFIXES)]
+        matches = sorted(glob.glob(text, recursive=True))
+        files = [Path(name) for name in matches if name.lower().endswith(SUFFIXES)]
         if not files:
             raise DataError(
                 f"no file that ends in {', '.join(SUFFIXES)} matches the pattern {text!r}."
