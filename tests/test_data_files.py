@@ -18,6 +18,7 @@ import pytest
 from astraquant.candles import COLUMNS, EXTRA_COLUMNS, find_gaps, times_of
 from astraquant.data import read_candles
 from astraquant.data.files import market_named
+from astraquant.data.formats import parse
 from astraquant.errors import DataError
 
 ARCHIVES = {  # file of raw_vision -> rows, first open time
@@ -241,7 +242,7 @@ def test_parquet_of_other_types(tmp_path: Path) -> None:
         (plain_rows(1679661600000001), "row 0 has the time 1679661600000001"),
         (plain_rows("2023-03-24 12:40:00.000001"), "no whole milliseconds"),
         (plain_rows("2023-03-24T12:40:00.000001Z", "2023-03-25"), "no whole milliseconds"),
-        ("2023-03-24,10,12,9,eleven,5\n", "invalid value 'eleven'"),
+        ("2023-03-24,10,12,9,eleven,5\n", "column 'close' holds 'eleven', expected plain numbers"),
         ("2023-03-24,10,12,9,11\n", "Expected 6 columns, got 5"),
         ("2023-03-24,10,12,9,,5\n", "close is nan.* at 2023-03-24"),
         ("2023-03-24,10,12,11.5,11,5\n", r"low 11\.5 is above open 10\.0 at 2023-03-24"),
@@ -270,7 +271,9 @@ def test_an_unsorted_file_is_not_repaired(tmp_path: Path) -> None:
         ("time,open,high,low,close,Volume BTC", "no column for the volume .*'Volume BTC'"),
         ("time,open,high,low,close,volume,Vol", r"\['volume', 'Vol'\] could all be the volume"),
         ("time,date,open,high,low,close,volume", "could all be the time"),
-        ("time;open;high;low;close;volume", "no column for the time"),
+        ("time;open;high;low;close;volume", "semicolons stand between the columns.*commas"),
+        ("1679661600000;10,5;12,5;9,5;11,5;5,0", "semicolons stand between"),
+        ("time\topen\thigh\tlow\tclose\tvolume", "tabs stand between the columns.*commas"),
         ("time,open,high,low,close,close", "no column for the volume|could all be the close"),
     ],
 )
@@ -321,6 +324,69 @@ def test_files_of_another_kind(tmp_path: Path, data: bytes, told: str) -> None:
     with pytest.raises(DataError, match=told) as caught:
         read_candles(write(tmp_path, data, "renamed.csv"))
     assert str(caught.value).startswith("renamed.csv")
+
+
+def test_damage_of_every_kind_is_a_data_error(tmp_path: Path) -> None:
+    table = read_candles(write(tmp_path, PLAIN_ROW))
+    table.to_parquet(tmp_path / "x.parquet")
+    archive = zipped(inside=PLAIN_ROW)
+    rng = np.random.default_rng(5)
+    refused = 0
+    for data in (archive, (tmp_path / "x.parquet").read_bytes(), gzip.compress(b"[[1,2],[3,4]]")):
+        for _ in range(400):
+            changed = bytearray(data)
+            changed[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
+            try:
+                parse(bytes(changed), "x")
+            except DataError as error:
+                assert str(error).startswith("x")
+                refused += 1
+    assert refused > 500
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        zipped(**{".": PLAIN_ROW}),
+        b"[" * 100_000,
+        b"[[1679661600000,1e5,1,1,1," + b"9" * 400 + b',2,"1",1,"1","1","0"]]',
+        b"PK\x03\x04".join(zipped(inside=PLAIN_ROW).split(b"PK\x03\x04")).replace(
+            b"\x08\x00", b"\x63\x00"
+        ),
+        b",,\x0b\n",
+        b"\xef\xbb\xbf\n\n,\n",
+    ],
+)
+def test_what_the_readers_trip_over(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(DataError, match=r"^x\.csv"):
+        read_candles(write(tmp_path, data, "x.csv"))
+
+
+@pytest.mark.parametrize("path", [None, 5, b"x.csv", ["x.csv"], pd.DataFrame()])
+def test_what_is_no_path_is_refused(path: object) -> None:
+    with pytest.raises(DataError, match=f"path is a {type(path).__name__}, expected text"):
+        read_candles(path)  # type: ignore[arg-type]
+
+
+def test_an_empty_path_and_an_address_are_refused() -> None:
+    for empty in ("", "  "):
+        with pytest.raises(DataError, match="is empty.*current folder"):
+            read_candles(empty)
+    for address in ("https://example.org/BTCUSDT-1m-2023-03.zip", "s3://some/*.csv"):
+        with pytest.raises(DataError, match=r"addresses aren't read\. Download"):
+            read_candles(address)
+
+
+def test_hidden_files_of_a_folder_are_left_out(tmp_path: Path) -> None:
+    write(tmp_path, PLAIN_ROW)
+    write(tmp_path, b"\0\5\x16\7", "._candles.csv")
+    assert len(read_candles(tmp_path)) == 1
+
+
+def test_a_bad_row_is_mended_in_the_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="close is nan.*Mend that row of the file") as caught:
+        read_candles(write(tmp_path, PLAIN + "2023-03-24,10,12,9,,5\n"))
+    assert "candles.drop" not in str(caught.value)
 
 
 def test_a_damaged_archive_fails_its_checksum(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import csv
 import gzip
 import io
 import json
+import lzma
+import re
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
@@ -40,7 +42,14 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "taker_buy_volume": ("taker_buy_volume", "taker_buy_base_asset_volume"),
     "taker_buy_quote_volume": ("taker_buy_quote_volume", "taker_buy_quote_asset_volume"),
 }
+# What the readers raise over bytes that are cut short or changed, each in its own way.
+_DAMAGED = (
+    *(pa.ArrowException, OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+    *(ValueError, LookupError, ArithmeticError, RuntimeError),  # Unicode, index, too large, deep
+)
 _EXPECTED = "Parquet, CSV, CSV.gz, a ZIP of one CSV, or Binance's kline rows as JSON"
+
+_BAD_NUMBER = re.compile(r"CSV column #(\d+):.*invalid value ('.*')", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ def parse(data: bytes, name: str) -> Columns:
         return _parse(data)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
-    except (pa.ArrowException, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise DataError(
             f"{name} can't be read: {error}. Is it damaged or cut short? Load it again."
         ) from error
@@ -125,9 +134,14 @@ def _parse_csv(data: bytes) -> Columns:
     if data[:1].isspace():
         data = data.lstrip()
     try:
-        header = next(csv.reader([data.split(b"\n", 1)[0].decode("utf-8").strip()]))
+        line = data.split(b"\n", 1)[0].decode("utf-8").strip()
+        header = next(csv.reader([line]))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"the file is no text in UTF-8. Expected {_EXPECTED}.") from error
+    for name, mark in (("semicolons", ";"), ("tabs", "\t")):
+        count = line.count(mark)
+        if count >= max(len(COLUMNS), line.count(",")) and f",{mark}" not in line:
+            raise DataError(f"{name} stand between the columns, expected commas. Save it so.")
     named = not _is_number(header[0])
     if not named and len(header) != len(KLINE_COLUMNS):
         raise DataError(
@@ -136,14 +150,23 @@ def _parse_csv(data: bytes) -> Columns:
         )
     names = [field.strip() for field in header] if named else list(KLINE_COLUMNS)
     found = _find_columns(names)
-    table = pyarrow.csv.read_csv(
-        io.BytesIO(data),
-        read_options=pyarrow.csv.ReadOptions(column_names=names, skip_rows=int(named)),
-        convert_options=pyarrow.csv.ConvertOptions(
-            include_columns=list(found.values()),
-            column_types={old: pa.float64() for new, old in found.items() if new != "time"},
-        ),
-    )
+    try:
+        table = pyarrow.csv.read_csv(
+            io.BytesIO(data),
+            read_options=pyarrow.csv.ReadOptions(column_names=names, skip_rows=int(named)),
+            convert_options=pyarrow.csv.ConvertOptions(
+                include_columns=list(found.values()),
+                column_types={old: pa.float64() for new, old in found.items() if new != "time"},
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        match = _BAD_NUMBER.search(str(error))
+        if match is None:
+            raise
+        raise DataError(
+            f"the column {names[int(match[1])]!r} holds {match[2]}, expected plain numbers such as "
+            "28001.5. Mend the file, without units and marks between thousands."
+        ) from error
     return _from_arrow(table, found)
 
 
