@@ -10,6 +10,7 @@ import pytest
 import astraquant as aq
 from astraquant.candles import check_candles
 from astraquant.data import load_candles, read_candles
+from astraquant.data.files import timeframe_named
 from astraquant.data.loading import check_symbol
 from astraquant.data.sample import SYMBOLS
 from astraquant.errors import DataError
@@ -65,10 +66,31 @@ def test_a_coarser_file_is_refused(minutes: Path) -> None:
         load_candles("BTCUSDT", "1s", source=minutes)
 
 
-def test_a_file_of_one_candle_is_taken_at_its_word(tmp_path: Path) -> None:
-    path = tmp_path / "one.csv"
-    path.write_text(PLAIN + "2023-03-24,10,12,9,11,5\n")
-    assert len(load_candles("BTCUSDT", "1d", source=path)) == 1
+def test_the_name_says_the_timeframe_of_a_single_candle(tmp_path: Path) -> None:
+    row = PLAIN + "2023-03-24,10,12,9,11,5\n"
+    for name in ("BTCUSDT-1d-2023-03-24.csv", "spot_BTCUSDT_1d.csv", "one.csv"):
+        (tmp_path / name).write_text(row)
+    for name in ("BTCUSDT-1d-2023-03-24.csv", "spot_BTCUSDT_1d.csv"):
+        assert len(load_candles("BTCUSDT", "1d", source=tmp_path / name)) == 1
+        with pytest.raises(DataError, match=r"from 1 candle in .*its name says 1d.*at least 2"):
+            load_candles("BTCUSDT", "1h", source=tmp_path / name)
+    with pytest.raises(DataError, match=r"name doesn't say it either.*BTCUSDT-1m-2023-03-24\.csv"):
+        load_candles("BTCUSDT", "1m", source=tmp_path / "one.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "timeframe"),
+    [
+        ("BTCUSDT-1mo-2023-03.zip", "1M"),
+        ("BTCUSDT_1M.csv", "1M"),
+        ("BTCUSDT_1m.csv", "1m"),
+        ("15m.csv", "15m"),
+        ("1m_to_5m.csv", ""),
+        ("BTCUSDT-2023.csv", ""),
+    ],
+)
+def test_the_timeframe_in_a_name(name: str, timeframe: str) -> None:
+    assert timeframe_named(name) == timeframe
 
 
 def test_a_folder_is_a_source(market_data: Path) -> None:
@@ -84,6 +106,12 @@ def test_a_folder_is_a_source(market_data: Path) -> None:
     [
         ("sampel", r"unknown source 'sampel'\. Did you mean 'sample'\?.*path"),
         ("binance", "not built in yet.*data.binance.vision"),
+        ("Binance", "not built in yet.*data.binance.vision"),
+        ("binnance", r"unknown source 'binnance'\. Known: sample\. Or give"),
+        ("https://example.org/x.csv", "addresses aren't read"),
+        ("", "unknown source ''"),
+        (pd.DataFrame(), r"unknown source <class 'pandas.*DataFrame'>.*path of a file"),
+        ([1], "unknown source <class 'list'>"),
         ("nowhere.csv", "there is no file"),
         ("no/where", "there is no file"),
         (None, "unknown source None"),
@@ -135,8 +163,15 @@ def test_a_stored_sample_stays_synthetic(tmp_path: Path) -> None:
 
 def test_an_unknown_symbol_of_the_sample_names_the_nearest() -> None:
     wrong = SYMBOLS[0][:-1] + "X"
-    with pytest.raises(DataError, match=f"unknown symbol '{wrong}'.*Did you mean '{SYMBOLS[0]}'"):
+    with pytest.raises(DataError, match=f"no symbol '{wrong}'.*Did you mean '{SYMBOLS[0]}'"):
         load_candles(wrong)
+
+
+@pytest.mark.parametrize("symbol", ["DOGEUSDT", "USDTUSDT", None, 5])
+def test_another_coin_is_never_suggested(symbol: object) -> None:
+    with pytest.raises(DataError, match="no symbol") as caught:
+        load_candles(symbol)  # type: ignore[arg-type]
+    assert "Did you mean" not in str(caught.value)
 
 
 def test_an_unknown_timeframe_names_the_nearest() -> None:

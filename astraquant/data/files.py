@@ -23,6 +23,7 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _MARKET = re.compile(
     r"(?<![A-Z0-9])[A-Z0-9]{2,12}(?:USDT|USDC|FDUSD|BUSD|TUSD|BTC|ETH|EUR)(?![A-Z0-9])"
 )
+_TIMEFRAME = re.compile(rf"(?<![A-Za-z0-9])({'|'.join(TIMEFRAMES)}|1mo)(?![A-Za-z0-9])")
 # Binance's archives say in their names what they hold: BTCUSDT-1m-2023-03.zip
 _ARCHIVE = re.compile(rf"(.+-(?:{'|'.join(TIMEFRAMES)}|1mo))-\d{{4}}-\d\d(?:-\d\d)?\..+")
 
@@ -111,6 +112,13 @@ def market_named(name: str) -> str:
     """The market that a file's name tells, or "" if it tells none or several."""
     found = set(_MARKET.findall(name))
     return found.pop() if len(found) == 1 else ""
+
+
+def timeframe_named(name: str) -> str:
+    """The timeframe that a file's name tells, or "" if it tells none or several."""
+    found = set(_TIMEFRAME.findall(name))
+    told = found.pop() if len(found) == 1 else ""
+    return "1M" if told == "1mo" else told
 
 
 def _nearest_name(place: Path) -> str:

@@ -12,9 +12,9 @@ from ..candles import times_of
 from ..errors import DataError, unknown
 from ..resampling import resample
 from ..timeframes import check_timeframe, infer_timeframe, parse_time
-from .files import SUFFIXES, find_files, market_named, read_candles
+from .files import SUFFIXES, find_files, market_named, read_candles, timeframe_named
 
-SOURCES = ("sample", "binance")
+SOURCES = ("sample",)
 _SYMBOL = re.compile(r"[A-Z0-9]{2,20}")
 
 
@@ -32,7 +32,8 @@ def load_candles(
     is read by `read_candles` and resampled if its candles are finer. Few files say whose candles
     they hold: where the name (``ETHUSDT-1d-2023-03.zip``) or a stored table's ``attrs`` do, it must
     be ``symbol``; else that is only a label. ``attrs`` of the result say the ``symbol`` and the
-    ``source``.
+    ``source``. The one candle of a file that holds no other has the timeframe that the file's name
+    says.
 
     Raises `DataError` for an unknown symbol, timeframe or source, and if nothing lies in the span.
     """
@@ -42,9 +43,9 @@ def load_candles(
     stop = None if end is None else parse_time(end, "end")
     if first is not None and stop is not None and first >= stop:
         raise DataError(f"start {first} is not before end {stop}: there is nothing between them.")
-    if source == "sample":
+    if isinstance(source, str) and source == "sample":
         candles = _load_sample(symbol, timeframe, first, stop)
-    elif source == "binance":
+    elif isinstance(source, str) and source.lower() == "binance":
         raise DataError(
             'source "binance" is not built in yet. Use source="sample", or give the path of '
             "archives downloaded from data.binance.vision."
@@ -52,7 +53,8 @@ def load_candles(
     elif _is_path(source):
         candles = _load_file(symbol, source, timeframe, first, stop)
     else:
-        raise DataError(f"{unknown('source', source, SOURCES)} Or give the path of a file.")
+        told = source if isinstance(source, str | int | None) else type(source)
+        raise DataError(f"{unknown('source', told, SOURCES)} Or give the path of a file.")
     candles.attrs["symbol"] = symbol
     return candles
 
@@ -61,7 +63,7 @@ def check_symbol(symbol: object) -> str:
     """Return ``symbol`` if it is spelled as Binance does (upper case), else raise `DataError`."""
     if isinstance(symbol, str) and _SYMBOL.fullmatch(symbol):
         return symbol
-    upper = re.sub(r"[^A-Z0-9]", "", str(symbol).upper())
+    upper = re.sub(r"[^A-Z0-9]", "", symbol.upper()) if isinstance(symbol, str) else ""
     hint = f" Did you mean {upper!r}?" if _SYMBOL.fullmatch(upper) else ""
     raise DataError(
         f"{symbol!r} is no symbol: expected 2 to 20 capital letters or digits, such as "
@@ -75,7 +77,12 @@ def _load_sample(
     from .sample import SYMBOLS, sample_candles
 
     if symbol not in SYMBOLS:
-        raise DataError(f"the sample has an {unknown('symbol', symbol, SYMBOLS)}")
+        near = [known for known in SYMBOLS if symbol.startswith(known.removesuffix("USDT"))]
+        hint = f" Did you mean {near[0]!r}?" if near else ""  # another coin is never meant
+        raise DataError(
+            f"the sample has no symbol {symbol!r}.{hint} It has {', '.join(SYMBOLS)}; for another, "
+            "give the path of a file as the source."
+        )
     candles = sample_candles(symbol, timeframe, start=start, end=end)
     candles.attrs.setdefault("source", "synthetic sample")
     return candles
@@ -92,7 +99,9 @@ def _load_file(
     _check_market(symbol, path, candles)
     times = times_of(candles)
     span = f"{candles.index[0]} to {candles.index[-1]}"
-    if len(times) > 1 and infer_timeframe(times) != timeframe:
+    if len(times) == 1:
+        _check_alone(path, timeframe)
+    elif infer_timeframe(times) != timeframe:
         candles = resample(candles, timeframe)
     first = 0 if start is None else int(candles.index.searchsorted(start))
     stop = len(candles) if end is None else int(candles.index.searchsorted(end))
@@ -102,6 +111,19 @@ def _load_file(
             f"{end or 'the end'} in {os.fspath(path)!r}: it reaches from {span}."
         )
     return candles.iloc[first:stop]
+
+
+def _check_alone(path: str | os.PathLike[str], timeframe: str) -> None:
+    """Raise unless the file's name says the timeframe, for one candle alone can't tell it."""
+    (name,) = (file.name for file in find_files(path))
+    told = timeframe_named(name)
+    if told != timeframe:
+        found = f"its name says {told}" if told else "its name doesn't say it either"
+        raise DataError(
+            f"the timeframe can't be told from 1 candle in {name}, and {found}; expected at least "
+            f'2, or a name such as "BTCUSDT-{timeframe}-2023-03-24.csv". Or read it as it is: '
+            "read_candles(path)."
+        )
 
 
 def _check_market(symbol: str, path: str | os.PathLike[str], candles: pd.DataFrame) -> None:
