@@ -201,6 +201,9 @@ def test_notebook_is_clean(path: Path) -> None:
     cells = notebook["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    # When and on what it ran is another text each time: notebooks/conftest.py has the command.
+    assert notebook["metadata"]["language_info"] == {"name": "python"}
+    assert not [cell["id"] for cell in cells if "execution" in cell["metadata"]]
     assert path.stat().st_size < 1_000_000
     assert len(cells) <= 25
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
