@@ -114,7 +114,7 @@ def _list(remarks: Iterable[str]) -> str:
 
 def sweep_notes(result: Sweep) -> tuple[str, ...]:
     """What a reader must know about a sweep's figures, a sentence each."""
-    ruined = int((result.table["total_return"] == -1.0).sum())
+    ruined = result.ruined
     said = {
         simulated(result.source): bool(simulated(result.source)),
         "Filled at the very close that decides: optimistic.": result.options.fill == "close",

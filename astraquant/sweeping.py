@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from . import metrics
+from .accounting import RUINED
 from .backtesting import Backtest, backtest
 from .errors import StrategyError, unknown
 from .evaluation import Shared
@@ -94,6 +95,7 @@ class _Job:
         self.reason = ""
         self.imprecise = 0  # runs that left vectorbt's precision
         self.shorted = False
+        self.ruined = 0
         frames = grid.levels.get("timeframe", (grid.fixed.get("timeframe"),))
         self.markets = {frame: Market(candles, frame, start, end) for frame in frames}
 
@@ -154,27 +156,26 @@ class _Job:
         """The figures of rows over the same bars."""
         from .vectorbt_adapter import simulate
 
-        by_cost: dict[float, list[tuple[Any, ...]]] = {}
-        targets: dict[tuple[Any, ...], Array] = {}
+        by_cost: dict[float, dict[tuple[Any, ...], Array]] = {}  # rows and their targets
         tracer = Tracer(self.strategy)
         shared = Shared(self.memory_limit // INDICATORS)
         decided: dict[tuple[Any, ...], Array] = {}  # of rows that differ in their cost alone
         for row in rows:
             _, cost, bound = self.split(row)
-            by_cost.setdefault(cost, []).append(row)
             key = tuple(bound.values())
             if key not in decided:
                 decision = decide(tracer, market.columns, bound, self.options.direction, shared)
                 self.reason = self.reason or decision.reason
                 decided[key] = market.targets(decision.position, self.options.fill)
-            targets[row] = decided[key]
-        for cost, members in by_cost.items():
+            by_cost.setdefault(cost, {})[row] = decided[key]
+        for cost, targets in by_cost.items():
             options = replace(self.options, cost=cost)
-            ledgers = simulate(np.column_stack([targets[row] for row in members]), market, options)
+            ledgers = simulate(np.column_stack(list(targets.values())), market, options)
             hold = market.buy_and_hold(options)
             volume = market.evaluated["volume"]
-            for row, (ledger, precise) in zip(members, ledgers, strict=True):
+            for row, (ledger, precise) in zip(targets, ledgers, strict=True):
                 self.imprecise += not precise
+                self.ruined += ledger.trades["status"][-1:].tolist() == [RUINED]
                 self.shorted = self.shorted or bool((ledger.held < 0).any())
                 yield (
                     row,
@@ -324,6 +325,11 @@ class Sweep:
     def shorted(self) -> bool:
         """Whether any run was short."""
         return self._job.shorted
+
+    @property
+    def ruined(self) -> int:
+        """How many runs ended at zero, a short having lost all equity."""
+        return self._job.ruined
 
     @cached_property
     def passport(self) -> dict[str, Any]:

@@ -122,6 +122,14 @@ def test_what_a_reader_must_know_stands_below_the_table():
     assert "1 run ruined: a short lost all equity." in ruined.notes
 
 
+def test_a_long_run_that_loses_nearly_all_is_not_called_ruined():
+    closes = np.where(np.arange(2_000) % 2, 3.0, 2.0)
+    candles = naive.candle_table(closes, closes)
+    result = aq.sweep(candles, ups, level=[2.5], cost=0.02, fill="close")
+    assert result.table["total_return"].iloc[0] == -1.0  # in floats: the rest is too small to show
+    assert not any("ruined" in note for note in result.notes)
+
+
 def test_rows_come_in_the_order_of_the_call():
     candles = random_walk(300, 0)
     result = aq.sweep(candles, ma_cross, long=[9, 5], short=(2, 3))
