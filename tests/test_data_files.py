@@ -286,40 +286,41 @@ PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\
 PLAIN_ROW = PLAIN + plain_rows("2023-03-24")
 
 
-@pytest.mark.parametrize(
-    ("data", "told"),
-    [
-        (b"", "the file is empty"),
-        (b" \n\n", "the file is empty"),
-        (PNG, "no file of candles"),
-        (b"%PDF-1.7\n", "no file of candles"),
-        (b"\xff\xfet\x00i\x00m\x00e\x00", "no file of candles"),  # UTF-16
-        (b"zeit,er\xf6ffnung\n", "no text in UTF-8"),
-        (b"<!DOCTYPE html>\n<html></html>", "no column for the time"),
-        (b"1679661600000,1,2,1,2,5\n", "no header line, and 6 columns.*time,open,high"),
-        (b'{"cells": [], "nbformat": 4}', "a Jupyter notebook, not candles"),
-        (b'{"code": -1121, "msg": "Invalid symbol."}', "an error of Binance.*'Invalid symbol.'"),
-        (b'{"lastUpdateId": 1}', "a JSON object, not candles"),
-        (b"[]", "the JSON list is empty"),
-        (b'[{"a": 1}]', "row 0 of the JSON is no kline"),
-        (b"[[1,2,3]]", "row 0 of the JSON is no kline"),
-        (b"[[1,2,3]", "the JSON is broken"),
-        (b'[[1679661600000,"x","1","1","1","1",2,"1",1,"1","1","0"]]', "is no number.*'x'"),
-        (b'[[1679661600000,null,"1","1","1","1",2,"1",1,"1","1","0"]]', "is no number"),
-        (b"PAR1 and no more", "can't be read.*damaged"),
-        (b"PK\x03\x04 and no more", "can't be read.*damaged"),
-        (gzip.compress(PLAIN_ROW.encode())[:-9], "can't be read.*damaged"),
-        (gzip.compress(gzip.compress(b"x")), "no file of candles"),
-        (zipped(inside=PLAIN_ROW)[:-30], "can't be read.*damaged"),
-        (zipped(inside=PLAIN_ROW, other=PLAIN_ROW), "holds 2 files, .*inside, other"),
-        (zipped(), "holds 0 files"),
-        (zipped(**{"..__inside": PLAIN_ROW}), "leads out of it"),
-        (zipped(**{"__inside": PLAIN_ROW}), "leads out of it"),
-        (zipped(**{"C:\\inside": PLAIN_ROW}), "leads out of it"),
-        (zipped(inside=zipped(inside=PLAIN_ROW)), "no file of candles"),
-        (zipped(inside=b""), "the file is empty"),
-    ],
-)
+OTHER_KINDS = [
+    (b"", "the file is empty"),
+    (b" \n\n", "the file is empty"),
+    (PNG, "no file of candles"),
+    (b"%PDF-1.7\n", "no file of candles"),
+    (b"\xff\xfet\x00i\x00m\x00e\x00", "no file of candles"),  # UTF-16
+    (b"zeit,er\xf6ffnung\n", "no text in UTF-8"),
+    (b"<!DOCTYPE html>\n<html></html>", "no column for the time"),
+    (b"1679661600000,1,2,1,2,5\n", "no header line, and 6 columns.*time,open,high"),
+    (b'{"cells": [], "nbformat": 4}', "a Jupyter notebook, not candles"),
+    (b'{"code": -1121, "msg": "Invalid symbol."}', "an error of Binance.*'Invalid symbol.'"),
+    (b'{"lastUpdateId": 1}', "a JSON object, not candles"),
+    (b"[]", "the JSON list is empty"),
+    (b'[{"a": 1}]', "row 0 of the JSON is no kline"),
+    (b"[[1,2,3]]", "row 0 of the JSON is no kline"),
+    (b"[[1,2,3]", "the JSON is broken"),
+    (b'[[1679661600000,"x","1","1","1","1",2,"1",1,"1","1","0"]]', "is no number.*'x'"),
+    (b'[[1679661600000,null,"1","1","1","1",2,"1",1,"1","1","0"]]', "is no number"),
+    (b"PAR1 and no more", "can't be read.*damaged"),
+    (b"PK\x03\x04 and no more", "can't be read.*damaged"),
+    (gzip.compress(PLAIN_ROW.encode())[:-9], "can't be read.*damaged"),
+    (gzip.compress(gzip.compress(b"x")), "no file of candles"),
+    (zipped(inside=PLAIN_ROW)[:-30], "can't be read.*damaged"),
+    (zipped(inside=PLAIN_ROW, other=PLAIN_ROW), "holds 2 files, .*inside, other"),
+    (zipped(), "holds 0 files"),
+    (zipped(**{"..__inside": PLAIN_ROW}), "leads out of it"),
+    (zipped(**{"__inside": PLAIN_ROW}), "leads out of it"),
+    (zipped(**{"C:\\inside": PLAIN_ROW}), "leads out of it"),
+    (zipped(inside=zipped(inside=PLAIN_ROW)), "no file of candles"),
+    (zipped(inside=b""), "the file is empty"),
+]
+
+
+# Numbered: an archive bears the time at which it was made, and the name of a test must not.
+@pytest.mark.parametrize(("data", "told"), OTHER_KINDS, ids=range(len(OTHER_KINDS)))
 def test_files_of_another_kind(tmp_path: Path, data: bytes, told: str) -> None:
     with pytest.raises(DataError, match=told) as caught:
         read_candles(write(tmp_path, data, "renamed.csv"))
