@@ -1,7 +1,4 @@
-"""The command line: a thin layer over the functions of the same names.
-
-Exit codes: 0 done, 1 refused (the reason is on stderr), 2 misspelled command line, 130 interrupted.
-"""
+"""The commands `backtest` and `sweep`: arguments in, the functions of the same names called."""
 
 from __future__ import annotations
 
@@ -10,25 +7,16 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__
-from .errors import AstraQuantError, DataError, StrategyError, unknown
+from ..errors import StrategyError, unknown
+from .common import check_out, command_parser, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .strategies.definition import Parameter, Strategy
-
-EXAMPLES = """examples:
-  astraquant lab                       open JupyterLab on the notebooks
-  astraquant test                      run every test and notebook
-  astraquant backtest sample short=50 long=200 --timeframe 5m --cost 0.001
-  astraquant sweep BTCUSDT-1m.parquet --short 5:50:5 --long 20:205:20 --timeframe 5m --top 10
-
-astraquant COMMAND --help explains a command."""
+    from ..strategies.definition import Parameter, Strategy
 
 BACKTEST_EXAMPLES = """examples:
   astraquant backtest BTCUSDT-1m.parquet --strategy ma_cross short=50 long=200 --timeframe 5m
@@ -45,65 +33,9 @@ Several values: a list 10,20,50 or a span from:to or from:to:step, without its e
 5:205 means 5 to 204. FILE is any candle file, or the word sample: a synthetic market."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command line (default: that of the process) and return its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    commands: dict[str, Callable[[list[str]], int]] = {
-        "lab": _lab,
-        "test": _test,
-        "backtest": _backtest,
-        "sweep": _sweep,
-    }
-    if not arguments or arguments[0].startswith("-"):
-        _top_parser(commands).parse_args(arguments or ["--help"])
-        return 0
-    name, *rest = arguments
-    try:
-        if name not in commands:
-            print(f"astraquant: {unknown('command', name, commands)}", file=sys.stderr)
-            return 2
-        return commands[name](rest)
-    except AstraQuantError as error:
-        print(f"astraquant {name}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-
-
-def _top_parser(commands: Iterable[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="astraquant",
-        description="Research trading strategies in Jupyter and on the command line.",
-        usage=f"astraquant {{{','.join(commands)}}} ...",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"astraquant {__version__}")
-    return parser
-
-
-def _lab(arguments: list[str]) -> int:
-    from .lab import run_lab
-
-    return run_lab(arguments)
-
-
-def _test(arguments: list[str]) -> int:
-    from .lab import run_test
-
-    return run_test(arguments)
-
-
 def _parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
     """What `backtest` and `sweep` have in common."""
-    parser = argparse.ArgumentParser(
-        prog=f"astraquant {name}",
-        description=description,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command_parser(name, description, examples)
     parser.add_argument("file", metavar="FILE", help='candles, or "sample"')
     parser.add_argument("--strategy", default="ma_cross", help="its name (default: ma_cross)")
     several = " (several: a list)" if name == "sweep" else ""
@@ -126,7 +58,7 @@ def _options(known: argparse.Namespace) -> dict[str, Any]:
 
 
 def _candles(file: str) -> pd.DataFrame:
-    from .data import load_candles, read_candles
+    from ..data import load_candles, read_candles
 
     return load_candles("BTCUSDT", "1m") if file == "sample" else read_candles(file)
 
@@ -141,7 +73,8 @@ def _number(parameter: str, text: str, kind: type) -> Any:
         raise StrategyError(f"{parameter}={text!r}: expected {expected}") from None
 
 
-def _backtest(arguments: list[str]) -> int:
+def run_backtest(arguments: list[str]) -> int:
+    """Run `astraquant backtest ARGUMENTS` and return its exit code."""
     parser = _parser("backtest", "Run one strategy over candles.", BACKTEST_EXAMPLES)
     parser.add_argument(
         "parameters", metavar="NAME=VALUE", nargs="*", default=[], help="the strategy's own"
@@ -151,9 +84,9 @@ def _backtest(arguments: list[str]) -> int:
     if others:
         parser.error(f"unknown: {' '.join(others)} (parameters are written as in short=50)")
 
-    from .backtesting import backtest
-    from .reports import backtest_text
-    from .strategies import find_strategy
+    from ..backtesting import backtest
+    from ..reports import backtest_text
+    from ..strategies import find_strategy
 
     strategy = find_strategy(known.strategy)
     parameters = _assignments(strategy, known.parameters, [f"--{name}" for name in vars(known)])
@@ -197,9 +130,10 @@ def _plain(result: Any) -> dict[str, Any]:
     }
 
 
-def _sweep(arguments: list[str]) -> int:
-    from .strategies import find_strategy
-    from .sweeping import COLUMNS
+def run_sweep(arguments: list[str]) -> int:
+    """Run `astraquant sweep ARGUMENTS` and return its exit code."""
+    from ..strategies import find_strategy
+    from ..sweeping import COLUMNS
 
     parser = _parser(
         "sweep", "Run one strategy with every combination of parameters.", SWEEP_EXAMPLES
@@ -220,17 +154,17 @@ def _sweep(arguments: list[str]) -> int:
     known = parser.parse_args(arguments)
     if known.metric not in COLUMNS:
         raise StrategyError(unknown("metric", known.metric, COLUMNS))
-    _check_out(known.out)
+    check_out(known.out)
     if known.top < 1:
         raise StrategyError(f"--top {known.top}: expected at least one row")
     given = {n: p for n, p in strategy.parameters.items() if getattr(known, n) is not None}
     grid = {name: _values(p, getattr(known, name)) for name, p in given.items()}
-    return _run_sweep(known, strategy, grid)
+    return _swept(known, strategy, grid)
 
 
-def _run_sweep(known: argparse.Namespace, strategy: Strategy, grid: dict[str, Any]) -> int:
-    from .reports import sweep_text
-    from .sweeping import sweep
+def _swept(known: argparse.Namespace, strategy: Strategy, grid: dict[str, Any]) -> int:
+    from ..reports import sweep_text
+    from ..sweeping import sweep
 
     costs = [_number("cost", text, float) for text in known.cost.split(",")]
     frames = known.timeframe.split(",") if known.timeframe else []
@@ -250,37 +184,8 @@ def _run_sweep(known: argparse.Namespace, strategy: Strategy, grid: dict[str, An
         print(sweep_text(result, known.metric, known.top))
     finally:  # the table is worth keeping all the same
         if known.out:
-            _write(result.table.reset_index(), known.out)
+            write_table(result.table.reset_index(), known.out)
     return 0
-
-
-def _write(table: pd.DataFrame, out: Path) -> None:
-    try:
-        if out.suffix == ".csv":
-            table.to_csv(out, index=False)
-        else:
-            table.to_parquet(out, index=False)
-    except OSError as error:
-        raise DataError(f"--out {out} can't be written: {error.strerror or error}") from None
-    print(f"written: {out}", file=sys.stderr)
-
-
-def _check_out(out: Path | None) -> None:
-    """Refuse before the work is done what could not be written after it."""
-    if out is None:
-        return
-    if out.suffix not in (".parquet", ".csv"):
-        raise DataError(f"--out {out}: expected a name that ends in .parquet or .csv")
-    if not out.parent.is_dir():
-        raise DataError(f"--out {out}: there is no folder {out.parent}")
-    try:
-        new = not out.exists()
-        with out.open("ab"):  # changes nothing in a file that is there already
-            pass
-        if new:
-            out.unlink()
-    except OSError as error:
-        raise DataError(f"--out {out} can't be written: {error.strerror or error}") from None
 
 
 def _values(parameter: Parameter, text: str) -> Any:

@@ -1,0 +1,83 @@
+"""The command line: a thin layer over the functions of the same names.
+
+Exit codes: 0 done, 1 refused (the reason is on stderr), 2 misspelled command line, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+
+from .. import __version__
+from ..errors import AstraQuantError, unknown
+
+EXAMPLES = """examples:
+  astraquant lab                       open JupyterLab on the notebooks
+  astraquant test                      run every test and notebook
+  astraquant backtest sample short=50 long=200 --timeframe 5m --cost 0.001
+  astraquant sweep BTCUSDT-1m.parquet --short 5:50:5 --long 20:205:20 --timeframe 5m --top 10
+
+astraquant COMMAND --help explains a command."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command line (default: that of the process) and return its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "lab": _lab,
+        "test": _test,
+        "backtest": _backtest,
+        "sweep": _sweep,
+    }
+    if not arguments or arguments[0].startswith("-"):
+        _top_parser(commands).parse_args(arguments or ["--help"])
+        return 0
+    name, *rest = arguments
+    try:
+        if name not in commands:
+            print(f"astraquant: {unknown('command', name, commands)}", file=sys.stderr)
+            return 2
+        return commands[name](rest)
+    except AstraQuantError as error:
+        print(f"astraquant {name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _top_parser(commands: Iterable[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="astraquant",
+        description="Research trading strategies in Jupyter and on the command line.",
+        usage=f"astraquant {{{','.join(commands)}}} ...",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"astraquant {__version__}")
+    return parser
+
+
+def _lab(arguments: list[str]) -> int:
+    from ..lab import run_lab
+
+    return run_lab(arguments)
+
+
+def _test(arguments: list[str]) -> int:
+    from ..lab import run_test
+
+    return run_test(arguments)
+
+
+def _backtest(arguments: list[str]) -> int:
+    from .research import run_backtest
+
+    return run_backtest(arguments)
+
+
+def _sweep(arguments: list[str]) -> int:
+    from .research import run_sweep
+
+    return run_sweep(arguments)
