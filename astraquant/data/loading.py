@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 
 import pandas as pd
 
@@ -13,9 +12,9 @@ from ..errors import DataError, unknown
 from ..resampling import resample
 from ..timeframes import check_timeframe, infer_timeframe, parse_time
 from .files import SUFFIXES, find_files, market_named, read_candles, timeframe_named
+from .symbols import check_symbol
 
 SOURCES = ("sample",)
-_SYMBOL = re.compile(r"[A-Z0-9]{2,20}")
 
 
 def load_candles(
@@ -57,18 +56,6 @@ def load_candles(
         raise DataError(f"{unknown('source', told, SOURCES)} Or give the path of a file.")
     candles.attrs["symbol"] = symbol
     return candles
-
-
-def check_symbol(symbol: object) -> str:
-    """Return ``symbol`` if it is spelled as Binance does (upper case), else raise `DataError`."""
-    if isinstance(symbol, str) and _SYMBOL.fullmatch(symbol):
-        return symbol
-    upper = re.sub(r"[^A-Z0-9]", "", symbol.upper()) if isinstance(symbol, str) else ""
-    hint = f" Did you mean {upper!r}?" if _SYMBOL.fullmatch(upper) else ""
-    raise DataError(
-        f"{symbol!r} is no symbol: expected 2 to 20 capital letters or digits, such as "
-        f"'BTCUSDT'.{hint}"
-    )
 
 
 def _load_sample(
