@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .backtesting import backtest as backtest
     from .candles import find_gaps as find_gaps
     from .causality import check_strategy as check_strategy
+    from .data import cached_candles as cached_candles
     from .data import load_candles as load_candles
     from .data import read_candles as read_candles
     from .errors import AstraQuantError as AstraQuantError
@@ -38,7 +39,7 @@ _HOME = {
     **dict.fromkeys(("AstraQuantError", "DataError", "FeedError", "StrategyError"), "errors"),
     "find_gaps": "candles",
     **dict.fromkeys(("resample", "CandleBuilder"), "resampling"),
-    **dict.fromkeys(("load_candles", "read_candles"), "data"),
+    **dict.fromkeys(("cached_candles", "load_candles", "read_candles"), "data"),
     **dict.fromkeys(
         ("strategy", "Range", "hold", "crossed_above", "crossed_below", "where", "load_strategies"),
         "strategies",

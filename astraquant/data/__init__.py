@@ -1,6 +1,7 @@
-"""Where candles come from: files and archives, the synthetic sample."""
+"""Where candles come from: files and archives, the synthetic sample; what is kept on disk."""
 
+from .cache import cached_candles
 from .files import read_candles
 from .loading import load_candles
 
-__all__ = ["load_candles", "read_candles"]
+__all__ = ["cached_candles", "load_candles", "read_candles"]
