@@ -1,0 +1,5 @@
+"""A simulated exchange: Binance's wire protocol over any candles, with faults on command."""
+
+from .simulated import SimulatedExchange
+
+__all__ = ["SimulatedExchange"]
