@@ -284,4 +284,4 @@ def describe_bad(values: dict[str, float]) -> str:
 
 def is_synthetic(source: object) -> bool:
     """Tell whether a table's ``attrs["source"]`` says that its prices are simulated."""
-    return "synthetic" in str(source).lower()
+    return any(word in str(source).lower() for word in ("synthetic", "simulated"))

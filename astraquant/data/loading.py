@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 
 import pandas as pd
 
@@ -11,10 +12,13 @@ from ..candles import times_of
 from ..errors import DataError, unknown
 from ..resampling import resample
 from ..timeframes import check_timeframe, infer_timeframe, parse_time
+from .binance import load_binance
 from .files import SUFFIXES, find_files, market_named, read_candles, timeframe_named
 from .symbols import check_symbol
+from .venues import find_venue
 
-SOURCES = ("sample",)
+SOURCES = ("sample", "binance")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def load_candles(
@@ -27,14 +31,25 @@ def load_candles(
 ) -> pd.DataFrame:
     """Load the candles of ``symbol`` with start <= time < end (UTC; None: all there are).
 
-    ``source="sample"`` makes a synthetic market on the fly. A path (a file, a folder, a pattern)
-    is read by `read_candles` and resampled if its candles are finer. Few files say whose candles
-    they hold: where the name (``ETHUSDT-1d-2023-03.zip``) or a stored table's ``attrs`` do, it must
-    be ``symbol``; else that is only a label. ``attrs`` of the result say the ``symbol`` and the
-    ``source``. The one candle of a file that holds no other has the timeframe that the file's name
-    says.
+    ``source="sample"`` makes a synthetic market on the fly.
 
-    Raises `DataError` for an unknown symbol, timeframe or source, and if nothing lies in the span.
+    ``source="binance"`` takes what the cache has (see `cached_candles`), and loads and keeps the
+    rest: whole months from Binance's archives, days that have none yet from daily ones, what is
+    newer by REST. All columns are there (`EXTRA_COLUMNS` too). Only closed candles come, by
+    Binance's clock; an ``end`` after the last of them means the last of them. What Binance itself
+    doesn't have is missing (`find_gaps`); rows off the timeframe's grid are left out, with a
+    warning to the log "astraquant.data". An interrupted load goes on from there at the next call.
+    The address of another exchange does the same: one of Binance's hosts (`venues.HOSTS`), or the
+    ``url`` of a `SimulatedExchange`, whose candles are labelled as such.
+
+    A path (a file, a folder, a pattern) is read by `read_candles` and resampled if its candles are
+    finer. Few files say whose candles they hold: where the name (``ETHUSDT-1d-2023-03.zip``) or a
+    stored table's ``attrs`` do, it must be ``symbol``; else that is only a label. The one candle of
+    a file that holds no other has the timeframe that the file's name says.
+
+    ``attrs`` of the result say the ``symbol`` and the ``source``. Raises `DataError` for an unknown
+    symbol, timeframe or source, if nothing lies in the span, if it begins in the future or before
+    the listing, and where an exchange can't be reached or refuses.
     """
     check_symbol(symbol)
     check_timeframe(timeframe)
@@ -44,16 +59,16 @@ def load_candles(
         raise DataError(f"start {first} is not before end {stop}: there is nothing between them.")
     if isinstance(source, str) and source == "sample":
         candles = _load_sample(symbol, timeframe, first, stop)
-    elif isinstance(source, str) and source.lower() == "binance":
-        raise DataError(
-            'source "binance" is not built in yet. Use source="sample", or give the path of '
-            "archives downloaded from data.binance.vision."
-        )
+    elif isinstance(source, str) and (source == "binance" or _ADDRESS.match(source)):
+        return load_binance(symbol, timeframe, first, stop, find_venue(source))
     elif _is_path(source):
         candles = _load_file(symbol, source, timeframe, first, stop)
     else:
         told = source if isinstance(source, str | int | None) else type(source)
-        raise DataError(f"{unknown('source', told, SOURCES)} Or give the path of a file.")
+        raise DataError(
+            f"{unknown('source', told, SOURCES)} Or give the path of a file, or the address of "
+            "an exchange."
+        )
     candles.attrs["symbol"] = symbol
     return candles
 
@@ -67,8 +82,8 @@ def _load_sample(
         near = [known for known in SYMBOLS if symbol.startswith(known.removesuffix("USDT"))]
         hint = f" Did you mean {near[0]!r}?" if near else ""  # another coin is never meant
         raise DataError(
-            f"the sample has no symbol {symbol!r}.{hint} It has {', '.join(SYMBOLS)}; for another, "
-            "give the path of a file as the source."
+            f"the sample has no symbol {symbol!r}.{hint} It has {', '.join(SYMBOLS)}; for another "
+            'say source="binance", or give the path of a file as the source.'
         )
     candles = sample_candles(symbol, timeframe, start=start, end=end)
     candles.attrs.setdefault("source", "synthetic sample")
