@@ -70,6 +70,12 @@ def test_trouble_that_stays_is_told(venue: SimulatedExchange, transport: Transpo
     assert len(venue.ledger.requests) == ATTEMPTS
 
 
+def test_a_redirect_to_nowhere_is_trouble(venue: SimulatedExchange, transport: Transport) -> None:
+    venue.answer(PATH, status=302, headers={"Location": "http://a:b"}, times=FIRST_ATTEMPTS * 2)
+    with pytest.raises(DataError, match="Invalid URL in location header"):
+        transport.get(venue.url + PATH)
+
+
 def test_a_cut_body_is_loaded_again(
     venue: SimulatedExchange, transport: Transport, waits: list[float]
 ) -> None:
@@ -181,9 +187,6 @@ def test_redirects_in_a_circle(venue: SimulatedExchange, transport: Transport) -
     with pytest.raises(DataError, match="never answers"):
         transport.get(venue.url + PATH)
     assert len(venue.ledger.requests) == 4
-    venue.answer(PATH, status=302, headers={"Location": "http://a:b"})
-    with pytest.raises(DataError, match=r"sends to .http://a:b., which is nowhere"):
-        transport.get(venue.url + PATH)
 
 
 def test_an_answer_may_be_as_large_as_the_limit(
