@@ -192,7 +192,8 @@ def _stored_head(metadata: Any, place: Place) -> dict[str, Any]:
             raise ValueError(f"its {name} is {head[name]!r}, not {value!r}")
     rows = metadata.num_rows
     if rows != head["rows"] or not 0 <= rows <= place.most_rows:  # before memory is taken for them
-        raise ValueError(f"it has {rows} rows and says {head['rows']}")
+        most = place.most_rows
+        raise ValueError(f"it has {rows} rows, says {head['rows']}, and can have {most} at most")
     return head
 
 
