@@ -88,7 +88,9 @@ def test_a_checksum_fits_its_zip_and_both_are_repeatable() -> None:
     digest = hashlib.sha256(content.body).hexdigest()
     assert listed.body == f"{digest}  BTCUSDT-1h-2024-12.zip\n".encode()
     with zipfile.ZipFile(io.BytesIO(content.body)) as archive:
-        assert archive.namelist() == ["BTCUSDT-1h-2024-12.csv"]
+        (entry,) = archive.infolist()
+    assert entry.filename == "BTCUSDT-1h-2024-12.csv"
+    assert entry.date_time == (1980, 1, 1, 0, 0, 0), "no clock has a part in it"
 
 
 def test_a_month_is_spelled_1mo() -> None:

@@ -27,7 +27,7 @@ MONTH_IN_ARCHIVES = "1mo"
 MICROSECONDS_FROM = 1_735_689_600_000  # 2025-01-01, ms
 KEPT = 8  # archives that are kept: a checksum and its zip are made once
 
-# \d would take digits of other scripts. A file name made of this names no other folder.
+# A file name made of what matches names no other folder.
 _PATH = re.compile(
     r"/data/spot/(?:monthly|daily)/klines/(?P<symbol>[A-Z0-9_.-]{1,20})/(?P<interval>[0-9a-zA-Z]{2,3})"
     r"/(?P<stem>(?P=symbol)-(?P=interval)-(?P<date>[0-9]{4}-[0-9]{2}(?:-[0-9]{2})?))\.zip"

@@ -45,6 +45,7 @@ UNKNOWN_PROPERTY, INVALID_VALUE, INVALID_REQUEST, INVALID_JSON, TOO_MANY = 0, 1,
 _STREAM_NAME = re.compile(r"[\w!@.\-]{1,128}")  # symbols may have letters beyond ASCII
 _TEXT_ID = re.compile(r"[0-9A-Za-z]{1,36}")
 _INT64 = range(-(2**63), 2**63)
+_compact = json.JSONEncoder(separators=(",", ":")).encode
 _QUOTED = 100  # characters of a client's own words that an error repeats
 
 
@@ -225,10 +226,6 @@ def _check_property(params: list[Any]) -> None:
         raise _Refusal(INVALID_REQUEST, "Invalid request: property name must be a string")
     if params[0] != PROPERTY:
         raise _Refusal(UNKNOWN_PROPERTY, "Unknown property")
-
-
-def _compact(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
 
 
 def _in_microseconds(event: Event) -> Event:

@@ -244,7 +244,7 @@ def _time(given: dict[str, str], name: str) -> int | None:
     value = _number(given, name)
     if value is None or value < _FIRST_MICROSECONDS:
         return value
-    return min(value // 1000, _FIRST_MICROSECONDS)
+    return value // 1000
 
 
 def _rows(given: dict[str, str]) -> int:
