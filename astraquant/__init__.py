@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .errors import DataError as DataError
     from .errors import FeedError as FeedError
     from .errors import StrategyError as StrategyError
+    from .exchange import SimulatedExchange as SimulatedExchange
     from .resampling import CandleBuilder as CandleBuilder
     from .resampling import resample as resample
     from .strategies import Range as Range
@@ -44,6 +45,7 @@ _HOME = {
         ("strategy", "Range", "hold", "crossed_above", "crossed_below", "where", "load_strategies"),
         "strategies",
     ),
+    "SimulatedExchange": "exchange",
     "check_strategy": "causality",
     **dict.fromkeys(("backtest", "Backtest"), "backtesting"),
     **dict.fromkeys(("sweep", "Sweep"), "sweeping"),

@@ -1,0 +1,317 @@
+"""`SimulatedExchange`: Binance's wire protocol on this machine, over candles of your choice."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import math
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+
+from ..candles import content_hash
+from ..errors import DataError
+from ..timeframes import from_ms, parse_time
+from .archives import Archives
+from .clock import Clock
+from .faults import MEBIBYTE, Faults, parse_span, parse_step
+from .ledger import Ledger
+from .market import Market
+from .rest import Answer, Rest
+from .server import Client, Server
+
+T = TypeVar("T")
+
+
+class SimulatedExchange:
+    """A local server that speaks Binance's protocol and plays ``candles`` as if they happened now.
+
+    ``candles``: a candle table of any timeframe, or a dict of them by symbol, for several.
+    ``speed``: venue time over real time: 1 plays a minute in a minute, 60 an hour in a minute, 0
+    stands still but for `advance`. ``start`` (UTC; None: the first candle): the venue time at which
+    it begins; candles before it are history, which REST and archives serve at once. ``port``: 0
+    takes a free one. ``archives``: a folder of real archive files to serve as they are. ``faults``:
+    a script, lines such as ``"30s kill"`` (see `faults.SCRIPTED`), in venue time from the start.
+
+    Trades within a candle are made so that they yield exactly that candle, the same each time.
+    Only this machine can connect. Every answer says that it is simulated, and `load_candles`
+    labels its candles so. Raises `DataError` for unusable candles, a start outside of them, a port
+    in use.
+
+        with SimulatedExchange(candles, speed=60) as venue:
+            load_candles("BTCUSDT", "1m", source=venue.url)
+    """
+
+    def __init__(
+        self,
+        candles: pd.DataFrame | Mapping[str, pd.DataFrame],
+        symbol: str = "BTCUSDT",
+        speed: float = 1,
+        start: object = None,
+        *,
+        port: int = 0,
+        archives: str | os.PathLike[str] | None = None,
+        faults: Iterable[str] = (),
+    ) -> None:
+        tables = dict(candles) if isinstance(candles, Mapping) else {symbol: candles}
+        if not tables:
+            raise DataError(
+                "the exchange has no market: expected a candle table, or a dict of them."
+            )
+        self._markets = {name: Market(table, name) for name, table in tables.items()}
+        self._script = sorted(map(parse_step, faults))
+        self._start = _start_of(self._markets, start)
+        self._clock = Clock(self._start, _check_speed(speed))
+        self._faults = Faults()
+        self.ledger = Ledger()
+        identity = "".join(f"{name} {content_hash(tables[name])} " for name in sorted(tables))
+        self._rest = Rest(self._markets, identity, self._clock.speed)
+        self._archives = Archives(self._markets, None if archives is None else Path(archives))
+        self._port = port
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> SimulatedExchange:
+        """Begin to listen and to play; after a `stop` again, on the same port."""
+        if self._thread is not None:
+            return self
+        opened: Future[int] = Future()
+        thread = threading.Thread(
+            target=self._run, args=(opened,), name="simulated-exchange", daemon=True
+        )
+        thread.start()
+        try:
+            self._port = opened.result()
+        except OSError as error:
+            thread.join()
+            raise _port_error(self._port, error) from error
+        self._thread = thread
+        return self
+
+    def stop(self) -> None:
+        """End all connections and listen no more; the venue's time goes on."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            thread.join()
+
+    def __enter__(self) -> SimulatedExchange:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        symbols = ", ".join(self._markets)
+        where = self.url if self._thread is not None else "stopped"
+        return f"SimulatedExchange({symbols}, speed={self._clock.speed:g}, {where})"
+
+    # What it is and where it stands.
+
+    @property
+    def url(self) -> str:
+        """The base of REST and archives, and with ``ws`` for ``http`` of the streams."""
+        if not self._port:
+            raise DataError("the exchange has no address yet: start it first (with ... as venue).")
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def now(self) -> int:
+        """Venue time, ms UTC."""
+        return self._clock.now()
+
+    @property
+    def markets(self) -> Mapping[str, Market]:
+        """What is played, by symbol."""
+        return self._markets
+
+    def advance(self, span: str | int) -> None:
+        """Move venue time on by ``span`` ("5m", or ms); return when all of it has been sent.
+
+        Connections that are frozen are not waited for.
+        """
+        moment = self.now + parse_span(span)
+        if self._thread is None:
+            self._clock.jump(moment)
+            return
+        asyncio.run_coroutine_threadsafe(self._advance(moment), self._loop).result()
+
+    # Faults. Each returns at once; those that count messages meet the next ones that are due.
+
+    def kill(self) -> None:
+        """Reset all connections, without a goodbye."""
+        self._do(lambda: self._server.for_each(Client.reset))
+
+    def freeze(self) -> None:
+        """Let all connections hang: open, but nothing is read or written, not even a pong."""
+        self._do(lambda: self._server.for_each(Client.freeze))
+
+    def thaw(self) -> None:
+        """Go on where `freeze` stopped: what was due since then is sent."""
+        self._do(lambda: self._server.for_each(Client.thaw))
+
+    def mute(self, stream: str | None = None) -> None:
+        """Send no data on ``stream`` (None: on any), while pings are answered."""
+        self._do(lambda: self._faults.mute(stream))
+
+    def unmute(self) -> None:
+        """Send data on all streams again."""
+        self._do(self._faults.unmute)
+
+    def drop(self, count: int = 1, stream: str | None = None) -> None:
+        """Lose the next ``count`` messages."""
+        self._do(lambda: self._faults.arm("drop", count, stream))
+
+    def duplicate(self, count: int = 1, stream: str | None = None) -> None:
+        """Send the next ``count`` messages twice."""
+        self._do(lambda: self._faults.arm("duplicate", count, stream))
+
+    def reorder(self, count: int = 1, stream: str | None = None) -> None:
+        """Send ``count`` messages only after the one that follows them."""
+        self._do(lambda: self._faults.arm("reorder", count, stream))
+
+    def delay(self, seconds: float, count: int = 1, stream: str | None = None) -> None:
+        """Hold each of the next ``count`` messages, and all behind it, for some real seconds."""
+        self._do(lambda: self._faults.arm("delay", count, stream, seconds))
+
+    def corrupt(self, count: int = 1, stream: str | None = None) -> None:
+        """Break the JSON of the next ``count`` messages."""
+        self._do(lambda: self._faults.arm("corrupt", count, stream))
+
+    def oversize(self, count: int = 1, stream: str | None = None, size: int = 2 * MEBIBYTE) -> None:
+        """Blow the next ``count`` messages up to more than ``size`` bytes."""
+        self._do(lambda: self._faults.arm("oversize", count, stream, size))
+
+    def cut(self, stream: str | None = None) -> None:
+        """Break off in the middle of the next message's frame, and hang up."""
+        self._do(lambda: self._faults.arm("cut", 1, stream))
+
+    def lie_about_time(self, milliseconds: int) -> None:
+        """Tell event times and the server's time wrong by so much (0: right again)."""
+        self._do(lambda: setattr(self._faults, "time_lie", int(milliseconds)))
+
+    def refuse(self, status: int, count: int = 1, retry_after: int | None = None) -> None:
+        """Refuse the next ``count`` handshakes with an HTTP ``status``."""
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        self._do(lambda: self._faults.refuse(Answer(status, b"", headers), count))
+
+    def slow(self, seconds: float) -> None:
+        """Let every HTTP answer and handshake take so many seconds longer (0: no more)."""
+        self._do(lambda: setattr(self._faults, "slowness", seconds))
+
+    def shorten(self, rows: int) -> None:
+        """Give at most ``rows`` rows in a REST answer, whatever the limit asked for."""
+        self._do(lambda: setattr(self._faults, "row_limit", rows))
+
+    def answer(
+        self,
+        path: str,
+        *,
+        status: int = 200,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        times: int = 1,
+        after: int = 0,
+    ) -> None:
+        """Answer ``path`` (without its query) so, ``times`` times, after ``after`` true answers."""
+        told = Answer(status, body, dict(headers or {}))
+        self._do(lambda: self._faults.override(path, told, times, after))
+
+    def shut_down(self, within: str | int = "10m") -> None:
+        """Announce a shutdown, and close the connections after that much venue time."""
+        span = parse_span(within)
+        self._do(lambda: self._server.announce_end(span))
+
+    # The thread.
+
+    def _do(self, action: Callable[[], T]) -> T:
+        """Call ``action`` in the server's thread, or here while there is none."""
+        if self._thread is None or threading.current_thread() is self._thread:
+            return action()
+
+        async def call() -> T:
+            return action()
+
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result()
+
+    def _run(self, opened: Future[int]) -> None:
+        asyncio.run(self._serve(opened))
+
+    async def _serve(self, opened: Future[int]) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        self._server = Server(
+            self._markets, self._rest, self._archives, self._clock, self._faults, self.ledger
+        )
+        performing = asyncio.create_task(self._perform())
+        try:
+            await self._server.run(self._port, opened.set_result, self._stopping)
+        except BaseException as error:
+            if opened.done():
+                raise
+            opened.set_exception(error)  # `start` tells it
+        finally:
+            performing.cancel()
+
+    async def _perform(self) -> None:
+        """Play the script; what lies before a restart is not played again."""
+        while self._script:
+            moment = self._start + self._script[0].after
+            await self._server.until(moment)
+            if not self._clock.speed:
+                await self._server.settle(moment)
+            step = self._script.pop(0)
+            getattr(self, step.fault)(*step.values)
+
+    async def _advance(self, moment: int) -> None:
+        """Move on from fault to fault of the script, so that each comes in its place."""
+        while self._script and self._start + self._script[0].after <= moment:
+            left = len(self._script)
+            await self._server.advance(self._start + self._script[0].after)
+            while len(self._script) == left:
+                await asyncio.sleep(0)
+        await self._server.advance(moment)
+
+
+def _check_speed(speed: float) -> float:
+    number = isinstance(speed, int | float) and not isinstance(speed, bool)
+    if not number or not 0 <= speed < math.inf:
+        raise DataError(
+            f"speed={speed!r}: expected venue time over real time, 0 or more, such as 60 (an hour "
+            "in a minute)."
+        )
+    return float(speed)
+
+
+def _start_of(markets: Mapping[str, Market], start: object) -> int:
+    first = min(market.start for market in markets.values())
+    last = max(market.end for market in markets.values())
+    if start is None:
+        return first
+    moment = parse_time(start, "start").value // 10**6
+    if not first <= moment <= last:
+        times = [str(time) for time in from_ms(np.array([first, last, moment]))]
+        raise DataError(
+            f"start {times[2]} lies outside of the candles, which reach from {times[0]} to "
+            f"{times[1]}. Choose a time between them."
+        )
+    return moment
+
+
+def _port_error(port: int, error: OSError) -> DataError:
+    if error.errno == errno.EADDRINUSE:
+        return DataError(
+            f"the port {port} of this machine is in use, perhaps by another exchange. Choose "
+            "another one, or 0 for any that is free."
+        )
+    return DataError(f"the port {port} can't be opened: {error.strerror}. Choose another one.")
