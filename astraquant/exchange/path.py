@@ -136,6 +136,9 @@ def _exact(side: Side) -> list[Fill] | None:
     count = len(side.fixed) + side.free
     if count == 0:
         return [] if side.lots == 0 and side.quote == 0 else None
+    rest, amount = side.lots - len(side.fixed), side.quote - sum(side.fixed)
+    if not side.low * rest <= amount <= side.high * rest:
+        return None
     if side.free < 2 and side.lots > count:
         return _few(side)
     each = side.lots // count
@@ -144,8 +147,7 @@ def _exact(side: Side) -> list[Fill] | None:
         rest = side.lots - sum(lots)
         amount = side.quote - sum(p * n for p, n in zip(side.fixed, lots, strict=True))
         if rest >= side.free and side.low * rest <= amount <= side.high * rest:
-            if side.free or amount == rest == 0:
-                return [*zip(side.fixed, lots, strict=True), *_spread(side, rest, amount)]
+            return [*zip(side.fixed, lots, strict=True), *_spread(side, rest, amount)]
         if each <= 1:
             return None
         each //= 4
@@ -184,6 +186,9 @@ def _few(side: Side) -> list[Fill] | None:
         amount = side.quote - sum(side.fixed) - bottom * rest
         many = min(max(0, (amount - side.low) // (top - bottom)), rest)
         tries.append(amount - many * (top - bottom))
+    else:
+        amount = side.quote - bottom * side.lots
+        tries += [bottom + amount // n for n in range(1, _TRIES) if amount % n == 0]
     tries += [average + k // 2 * (-1 if k % 2 else 1) for k in range(1, _TRIES)]
     for price in tries:
         if side.low <= price <= side.high:
@@ -284,7 +289,7 @@ def _in_order(
 
 
 def _shared(total: int, weights: list[int]) -> list[int]:
-    """Divide ``total`` by ``weights``, at least 1 each and at most a weight where that is possible."""
+    """Divide ``total`` by ``weights``: at least 1 each and, where possible, at most the weight."""
     left, rest = total, sum(weights)
     shares = []
     for k, weight in enumerate(weights):

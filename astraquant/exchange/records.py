@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 PLACES = 8  # decimals of a price or quantity on the wire
-UNIT = 10**PLACES
+UNIT = 100_000_000  # 10**PLACES
 
 
 def decimal(units: int) -> str:

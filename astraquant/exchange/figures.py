@@ -1,0 +1,143 @@
+"""The figures of a candle table as exact integers, and what its paths will need of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ..candles import PRICES, Floats, check_candles, times_of
+from ..errors import DataError
+from ..timeframes import Times, bin_starts, from_ms, infer_timeframe, next_start
+from .path import Shape
+from .records import UNIT
+from .units import Decimals, Integers, Totals
+
+_FEW, _SPREAD = 8, 5  # aggregates of a candle: 8 to 12, as its place has it; never more than trades
+
+
+class Figures:
+    """A candle table, row by row, in integers.
+
+    Prices are whole ticks, sums know their unit. ``ids[row]`` and ``agg_ids[row]`` are the first
+    trade and aggregate of a row (each has one entry more than there are rows), known before any
+    path is made. What the table lacks is made up, the same way each time: takers bought half of the
+    volume, the quote volume is volume × (open + high + low + close) / 4, the takers' share of it
+    as of the volume, and there are as many trades as the path has aggregates.
+
+    Raises `DataError` for a table that isn't one, a value with more than 8 decimals, trades that
+    are no whole number, a bar off the grid of its timeframe.
+    """
+
+    def __init__(self, candles: pd.DataFrame) -> None:
+        table = check_candles(candles)
+        self.times = times_of(table)
+        self.timeframe = infer_timeframe(self.times)
+        _check_grid(self.times, self.timeframe)
+        values = {str(name): table[name].to_numpy() for name in table.columns}
+
+        prices = Decimals({name: values[name] for name in PRICES}, self.times)
+        self.price_decimals, self.tick = prices.places, prices.unit
+        self.open, self.high, self.low, self.close = (prices.columns[name] for name in PRICES)
+
+        names = [name for name in ("volume", "taker_buy_volume") if name in values]
+        amounts = Decimals({name: values[name] for name in names}, self.times)
+        self.quantity_decimals, self.lot = amounts.places, amounts.unit
+        lots = amounts.columns["volume"]
+        taker = amounts.columns.get("taker_buy_volume", lots // 2)
+        self.volume, self.taker_volume = Totals(lots, self.lot), Totals(taker, self.lot)
+
+        self.quote = self._given("quote_volume", values) or self._typical(lots)
+        self.taker_quote = self._given("taker_buy_quote_volume", values) or self._share(lots, taker)
+        self._count(lots, values.get("trades"))
+
+    def end(self, row: int) -> int:
+        """When a row's bar is over: the open time of the next bar on the grid."""
+        return next_start(int(self.times[row]), self.timeframe)
+
+    def is_traded(self, row: int) -> bool:
+        """Whether there are trades in a row: there are none without volume."""
+        return bool(self.ids[row + 1] > self.ids[row])
+
+    def shape(self, row: int) -> tuple[Shape, int]:
+        """A row for `path.walk`, and the lot (units of 1e-8) in which it is written.
+
+        Quote amounts that are no multiple of tick × lot are rounded to the nearest one.
+        """
+        trades = int(self.ids[row + 1] - self.ids[row])
+        volume = self.volume.sum(row, row + 1)
+        lot = self.lot if volume // self.lot >= trades else 1
+        per = self.tick * lot
+        sums = (self.quote.sum(row, row + 1), self.taker_quote.sum(row, row + 1))
+        quote, bought = ((2 * amount * UNIT + per) // (2 * per) for amount in sums)
+        shape = Shape(
+            open=int(self.open[row]),
+            high=int(self.high[row]),
+            low=int(self.low[row]),
+            close=int(self.close[row]),
+            lots=volume // lot,
+            buy_lots=min(self.taker_volume.sum(row, row + 1), volume) // lot,
+            quote=quote,
+            buy_quote=bought,
+            trades=trades,
+            steps=int(self.agg_ids[row + 1] - self.agg_ids[row]),
+            seed=row,
+        )
+        return shape, lot
+
+    def _given(self, name: str, values: dict[str, Floats]) -> Totals | None:
+        if name not in values:
+            return None
+        decimals = Decimals({name: values[name]}, self.times)
+        return Totals(decimals.columns[name], decimals.unit)
+
+    def _typical(self, lots: Integers) -> Totals:
+        prices = (self.open + self.high + self.low + self.close).tolist()
+        unit = self.tick * self.lot
+        return Totals.of(
+            [p * n * unit // (4 * UNIT) for p, n in zip(prices, lots.tolist(), strict=True)]
+        )
+
+    def _share(self, lots: Integers, taker: Integers) -> Totals:
+        quotes = self.quote.sums(np.arange(len(lots) + 1))
+        rows = zip(quotes, lots.tolist(), taker.tolist(), strict=True)
+        return Totals.of([quote * part // n if n else 0 for quote, n, part in rows])
+
+    def _count(self, lots: Integers, given: Floats | None) -> None:
+        """How many trades and aggregates the path of each row has."""
+        rising = self.close >= self.open
+        first = np.where(rising, self.low, self.high)
+        second = np.where(rising, self.high, self.low)
+        turns = 1 + (first != self.open) + (second != first) + (self.close != second)
+        wished = _FEW + np.arange(len(lots)) % _SPREAD
+        counts = np.minimum(wished, lots) if given is None else self._whole(given)
+        made = np.maximum(counts, turns)
+        # Where a lot a trade is too much, the path is in units of 1e-8 instead; these may run out.
+        short = np.flatnonzero(lots < made)
+        units = [n * self.lot for n in lots[short].tolist()]
+        made[short] = np.maximum(turns[short], np.minimum(made[short], units))
+        made[lots == 0] = 0
+        self.trades = Totals(made if given is None else counts)
+        self.ids = np.concatenate(([0], np.cumsum(made)))
+        self.agg_ids = np.concatenate(([0], np.cumsum(np.minimum(made, wished))))
+
+    def _whole(self, trades: Floats) -> Integers:
+        counts: Integers = np.rint(trades).astype(np.int64)
+        wrong = counts != trades
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise DataError(
+                f"trades is {float(trades[row])!r} at {from_ms(self.times)[row]}, expected a whole "
+                "number. Round it, or leave the column out: "
+                'candles.drop(columns="trades").'
+            )
+        return counts
+
+
+def _check_grid(times: Times, timeframe: str) -> None:
+    off = bin_starts(times, timeframe) != times
+    if off.any():
+        row = int(np.argmax(off))
+        raise DataError(
+            f"the candle at {from_ms(times)[row]} doesn't open on the grid of {timeframe} as an "
+            f"exchange's do (such candles in all: {int(off.sum())}). Drop it: candles.drop(time)."
+        )
