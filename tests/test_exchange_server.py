@@ -114,7 +114,8 @@ def test_trades_build_the_candles_of_the_table(open_stream: Any, market_data: Pa
         ids = [trade["a" if name == "aggTrade" else "t"] for trade in trades]
         assert ids == list(range(ids[0], ids[0] + len(ids)))
         table = candle_table(built)[["open", "high", "low", "close", "volume"]]
-        traded = candles[candles.volume > 0].iloc[:-1]  # the last one is still forming
+        # The builder can't know that it saw the first one whole, and the last one is forming.
+        traded = candles[candles.volume > 0].iloc[1:-1]
         pd.testing.assert_frame_equal(table, traded[table.columns], check_freq=False, rtol=1e-12)
 
 
@@ -282,11 +283,9 @@ def test_an_announced_shutdown(open_stream: Any) -> None:
         combined = open_stream(venue, "/stream?streams=btcusdt@trade")
         venue.shut_down("10m")
         event = {"e": "serverShutdown", "E": venue.now}
-        assert raw.recv() == event
-        told = combined.recv()
-        assert told == {"stream": "!serverShutdown", "data": event}
         venue.advance("9m")
-        raw.all(venue)
+        assert raw.all(venue)[0] == event
+        assert combined.all(venue)[0] == {"stream": "!serverShutdown", "data": event}
         venue.advance("1m")
         for stream in (raw, combined):
             with pytest.raises(ConnectionClosed):
