@@ -1,6 +1,7 @@
 """The command line: a thin layer over the functions of the same names.
 
-Exit codes: 0 done, 1 refused (the reason is on stderr), 2 misspelled command line, 130 interrupted.
+Exit codes: 0 done, 1 refused (the reason is on stderr), 2 misspelled command line, 130 interrupted
+(`exchange`: 0, for Ctrl-C is its proper end).
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ EXAMPLES = """examples:
   astraquant test                      run every test and notebook
   astraquant backtest sample short=50 long=200 --timeframe 5m --cost 0.001
   astraquant sweep BTCUSDT-1m.parquet --short 5:50:5 --long 20:205:20 --timeframe 5m --top 10
+  astraquant fetch BTCUSDT 1m --start 2023-01 --end 2024-01
+  astraquant cache                     show the candles that are kept
+  astraquant exchange --speed 60       a simulated exchange, an hour a minute
 
 astraquant COMMAND --help explains a command."""
 
@@ -29,6 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
         "test": _test,
         "backtest": _backtest,
         "sweep": _sweep,
+        "fetch": _fetch,
+        "cache": _cache,
+        "exchange": _exchange,
     }
     if not arguments or arguments[0].startswith("-"):
         _top_parser(commands).parse_args(arguments or ["--help"])
@@ -81,3 +88,21 @@ def _sweep(arguments: list[str]) -> int:
     from .research import run_sweep
 
     return run_sweep(arguments)
+
+
+def _fetch(arguments: list[str]) -> int:
+    from .market import run_fetch
+
+    return run_fetch(arguments)
+
+
+def _cache(arguments: list[str]) -> int:
+    from .market import run_cache
+
+    return run_cache(arguments)
+
+
+def _exchange(arguments: list[str]) -> int:
+    from .venue import run_exchange
+
+    return run_exchange(arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,18 @@ def command_parser(name: str, description: str, examples: str) -> argparse.Argum
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+
+
+def print_rows(rows: Mapping[str, str]) -> None:
+    """Print what each name stands for, the values below each other."""
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        print(f"  {name:{width}}  {value}", flush=True)
+
+
+def minute(time: pd.Timestamp) -> str:
+    """A time in UTC as a reader wants it, to the minute (to the second where it has some)."""
+    return f"{time:%Y-%m-%d %H:%M:%S}".removesuffix(":00")
 
 
 def write_table(table: pd.DataFrame, out: Path) -> None:
