@@ -15,7 +15,10 @@ from archive_files import HEADER, asked, path_of, serve, zipped
 
 from astraquant.candles import find_gaps, is_synthetic
 from astraquant.data import cached_candles, load_candles, read_candles
+from astraquant.data.binance import load_binance
 from astraquant.data.cache import Cache, Month, month_span
+from astraquant.data.transport import Transport
+from astraquant.data.venues import find_venue
 from astraquant.errors import DataError
 from astraquant.exchange import SimulatedExchange
 from astraquant.timeframes import to_ms
@@ -296,19 +299,25 @@ def test_cached_months_of_binance_need_no_request(
 
 @pytest.mark.usefixtures("no_network")
 def test_without_a_network_it_says_what_to_do(year: pd.DataFrame) -> None:
-    with pytest.raises(
-        DataError, match='Is there a network.*source="sample".*SimulatedExchange'
-    ) as e:
-        load_candles("BTCUSDT", "1m", start="2023-03-10", source="binance")
-    assert "are kept here" not in str(e.value)
-    _keep(year, "2023-03", until=pd.Timestamp("2023-04-01", tz="UTC").value // 10**6)
-    with pytest.raises(
-        DataError, match="1 months of BTCUSDT 1m are kept here, from 2023-03-01"
-    ) as e:
-        load_candles("BTCUSDT", "1m", start="2023-03-10", source="binance")
-    assert "cached_candles()" in str(e.value)
-    with pytest.raises(DataError, match="are kept here"):
-        load_candles("BTCUSDT", "1m", start="2023-03-10", end="2023-04-02", source="binance")
+    start, end = pd.Timestamp("2023-03-10", tz="UTC"), pd.Timestamp("2023-04-02", tz="UTC")
+
+    def load(end: pd.Timestamp | None) -> str:
+        with pytest.raises(DataError, match="Is there a network") as caught:
+            load_binance(
+                *("BTCUSDT", "1m", start, end, find_venue("binance")),
+                transport=Transport(wait=abs),  # wait for nothing
+            )
+        return str(caught.value)
+
+    told = load(None)
+    for cure in ('source="sample"', "the path of a file", "SimulatedExchange"):
+        assert cure in told
+    assert "are kept here" not in told
+    _keep(year, "2023-03")
+    kept = "1 months of BTCUSDT 1m are kept here, from 2023-03-01 00:00:00+00:00 to 2023-04-01"
+    assert kept in load(None)
+    assert kept in load(end)
+    assert "cached_candles()" in load(end)
 
 
 def test_the_environment_leads_binance_to_another_exchange(
