@@ -281,7 +281,9 @@ def _parse_text(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
 
 def _numbers_to_ms(numbers: np.ndarray[Any, Any], name: str) -> Times:
     """Seconds, ms, us or ns, told apart by size, value by value: joined archives mix ms and us."""
-    whole = numbers.astype(np.int64) if np.isfinite(numbers).all() else np.zeros(len(numbers), int)
+    with np.errstate(invalid="ignore"):  # what is beyond 64 bits is found wrong below
+        finite = np.isfinite(numbers).all()
+        whole = numbers.astype(np.int64) if finite else np.zeros(len(numbers), int)
     unit = np.searchsorted([10**8, 10**11, 10**14, 10**17], whole, side="right")
     factor = np.array([1, 1000, 1, 1, 1])[unit]
     divisor = np.array([1, 1, 1, 10**3, 10**6])[unit]
