@@ -138,6 +138,16 @@ def test_a_file_is_written_where_nothing_can_be_kept(venue, tmp_path, capsys):
     assert len(aq.read_candles(out)) == 2_800
 
 
+def test_a_part_that_is_kept_is_no_success(cache, capsys):
+    candles = aq.load_candles("BTCUSDT", "1m", start="2023-03-31", end="2023-04-03")
+    with SimulatedExchange(candles, speed=0, start="2023-04-02") as venue:
+        assert main(fetch(venue, start="2023-03-31", end="2023-04-01")) == 0
+        (march,) = cache.folder.rglob("2023-03.parquet")
+        march.with_name("2023-04.parquet").mkdir()  # where a file can't be put
+        assert main(fetch(venue, start="2023-03-31", end="2023-04-02")) == 1
+    assert "can't be kept in" in capsys.readouterr().err
+
+
 def test_what_the_venue_lacks_is_refused(venue, capsys):
     assert main(fetch(venue, start="2023-03-20")) == 1
     told = capsys.readouterr()
