@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,11 @@ def test_the_strategy_below_runs_too() -> None:
     assert "Backtest ma_cross" in run(CODE[0] + ignore + CODE[1])
 
 
+def test_the_exchange_below_runs_too() -> None:
+    assert len(CODE) == 3
+    assert run(CODE[2]) == "7,120 candles from simulated exchange: synthetic sample (seed 7)\n"
+
+
 def test_both_commands_are_there() -> None:
     assert [line.split()[0] for line in COMMANDS] == ["backtest", "sweep"]
 
@@ -55,6 +61,24 @@ def test_the_commands_are_spelled_as_the_program_has_them(
     """The files are not there: the command line is read whole before that shows."""
     assert cli.main(line.split()) == 1
     assert "BTCUSDT-1m.parquet" in capsys.readouterr().err
+
+
+def test_the_commands_around_an_exchange_are_spelled_so_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where no exchange is, they are read whole and then say so."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setenv("ASTRAQUANT_BINANCE_REST", f"http://127.0.0.1:{port}")
+    lines = re.findall(r"python3 -m astraquant ((?:fetch|cache|exchange)\b.*)", README)
+    assert [line.split()[0] for line in lines] == ["fetch", "cache", "exchange"]
+    assert cli.main(lines[0].split()) == 1
+    assert "doesn't answer" in capsys.readouterr().err
+    assert cli.main(lines[1].split()) == 0
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert cli.main([*lines[2].split(), "--port", str(port)]) == 1
+    assert "in use" in capsys.readouterr().err
 
 
 def test_every_file_that_is_linked_exists() -> None:
