@@ -211,12 +211,28 @@ def test_what_is_cached_of_a_later_time_stays_hidden(year: pd.DataFrame) -> None
     assert candles.equals(minutes[:"2023-03-20"])  # type: ignore[misc]
 
 
-def test_a_span_before_the_cached_one_is_loaded_too(
+def test_a_span_before_the_cached_one_is_joined_to_it(
     venue: SimulatedExchange, year: pd.DataFrame
 ) -> None:
-    for start in ("2023-04-03 06:00", "2023-04-02 18:00", "2023-04-04 02:00", "2023-04-01"):
+    noon = "2023-04-04 11:59"
+    for start in ("2023-04-04 06:00", "2023-04-03 18:00", "2023-04-04 02:00", "2023-04-01 12:00"):
         candles = load_candles("BTCUSDT", "1m", start=start, source=venue.url)
-        assert candles.equals(year[start:"2023-04-04 11:59"])  # type: ignore[misc]
+        assert candles.equals(year[start:noon])  # type: ignore[misc]
+    # The 3rd up to where the first span began; then the two days before, cut in the first one.
+    # Nothing twice.
+    days = [name for name in asked(venue) if name.endswith(".zip")]
+    assert days == [f"BTCUSDT-1m-2023-04-0{day}.zip" for day in (3, 1, 2, 3)]
+    before = len(venue.ledger.requests)
+    part = load_candles(
+        "BTCUSDT", "1m", start="2023-04-01", end="2023-04-01 06:00", source=venue.url
+    )
+    assert part.equals(year["2023-04-01":"2023-04-01 05:59"])  # type: ignore[misc]
+    whole = load_candles("BTCUSDT", "1m", start="2023-04-01", source=venue.url)
+    assert whole.equals(year["2023-04-01":noon])  # type: ignore[misc]
+    assert asked(venue, before) == [
+        *("time", "klines", "BTCUSDT-1m-2023-04-01.zip", "BTCUSDT-1m-2023-04-01.zip.CHECKSUM"),
+        "time",
+    ]
 
 
 def test_markets_are_kept_apart(year: pd.DataFrame) -> None:
@@ -312,9 +328,9 @@ def test_without_a_network_it_says_what_to_do(year: pd.DataFrame) -> None:
     told = load(None)
     for cure in ('source="sample"', "the path of a file", "SimulatedExchange"):
         assert cure in told
-    assert "are kept here" not in told
+    assert "Kept here" not in told
     _keep(year, "2023-03")
-    kept = "1 months of BTCUSDT 1m are kept here, from 2023-03-01 00:00:00+00:00 to 2023-04-01"
+    kept = "Kept here: BTCUSDT 1m between 2023-03-01 00:00:00+00:00 and 2023-04-01"
     assert kept in load(None)
     assert kept in load(end)
     assert "cached_candles()" in load(end)
@@ -351,7 +367,7 @@ def test_progress_is_shown_while_something_is_fetched(
     load_candles("BTCUSDT", "1m", start="2023-03-30", source=venue.url)
     shown = capsys.readouterr()
     assert "BTCUSDT 1m:   0%" in shown.err
-    assert "2/2" in shown.err
+    assert "0/2" in shown.err  # months
     assert shown.out == ""
     load_candles("BTCUSDT", "1m", start="2023-03-30", source=venue.url)
     assert capsys.readouterr() == ("", "")

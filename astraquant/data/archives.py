@@ -16,7 +16,8 @@ import numpy as np
 from ..errors import DataError
 from ..timeframes import DAY, bin_starts, duration, next_start
 from .formats import parse
-from .klines import Piece, check_market, check_rows
+from .klines import check_market
+from .pieces import Piece, check_rows
 from .venues import TooLarge, Venue
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
-from ..candles import COLUMNS, EXTRA_COLUMNS
 from ..errors import DataError
 from ..timeframes import (
     DAY,
@@ -31,7 +30,8 @@ from ..timeframes import (
 )
 from .archives import Period, days, fetch, months
 from .cache import Cache, CacheError, Month
-from .klines import PAGE, Pages, Piece, Rest
+from .klines import PAGE, Pages, Rest
+from .pieces import Part, Piece, covers
 from .venues import Unreachable, Venue, identified
 
 if TYPE_CHECKING:  # what speaks HTTP is imported when something has to be asked
@@ -103,38 +103,6 @@ class Session:
             self.transport.__exit__(kind, error, trace)
 
 
-class _Part:
-    """A month while it is being loaded: all candles of since <= open time < until, growing."""
-
-    def __init__(self, since: int, kept: Month | None) -> None:
-        self.since = self.until = since
-        self.pieces: list[Piece] = []
-        self.notes: list[str] = []
-        if kept is not None and kept.since <= since:
-            self.since = kept.since
-            self.notes += kept.notes
-            self.add(Piece(kept.times, kept.values, kept.until))
-
-    def add(self, piece: Piece) -> None:
-        self.pieces.append(piece)
-        self.until = piece.until
-        self.note(piece.notes)
-
-    def note(self, notes: tuple[str, ...]) -> None:
-        for note in notes:
-            if note not in self.notes:
-                _log.warning("%s.", note)
-                self.notes.append(note)
-
-    def month(self) -> Month:
-        names = (*COLUMNS, *EXTRA_COLUMNS)
-        times = np.concatenate([piece.times for piece in self.pieces])
-        values = {
-            name: np.concatenate([piece.values[name] for piece in self.pieces]) for name in names
-        }
-        return Month(times, values, self.since, self.until, tuple(self.notes))
-
-
 class _Load:
     """One span of one symbol's candles on its way here."""
 
@@ -158,7 +126,7 @@ class _Load:
             period: (max(first, period.start), min(stop, period.end))
             for period in months(first, stop)
         }
-        missing = [period for period in spans if not _covers(self._keeps(period), *spans[period])]
+        missing = [period for period in spans if not covers(self._keeps(period), *spans[period])]
         if missing:
             self._fetch(missing, spans, Pages(self.session.rest, self.symbol, self.timeframe, stop))
         loaded = [month for period in spans if (month := self._keeps(period))]
@@ -184,9 +152,9 @@ class _Load:
             return cure
         since, until = min(e.since for e in entries), max(e.until for e in entries)
         return (
-            f"{cure} {len(entries)} months of {self.symbol} {self.timeframe} are kept here, from "
-            f"{parse_time(since)} to {parse_time(until)}: start= and end= within one of them load "
-            "without a network (see cached_candles())."
+            f"{cure} Kept here: {self.symbol} {self.timeframe} between {parse_time(since)} and "
+            f"{parse_time(until)} (months: {len(entries)}); a start= and an end= within these "
+            "months need no network (see cached_candles())."
         )
 
     def _covered(self, first: int, stop: int) -> list[Month]:
@@ -194,7 +162,7 @@ class _Load:
         found = []
         for period in months(first, stop):
             month = self._keeps(period)
-            if month is None or not _covers(month, max(first, period.start), min(stop, period.end)):
+            if month is None or not covers(month, max(first, period.start), min(stop, period.end)):
                 return []
             found.append(month)
         return found
@@ -250,16 +218,21 @@ class _Load:
         for period in tqdm(missing, label, unit="month", leave=False, disable=quiet):
             start, end = spans[period]
             kept = self._keeps(period)
-            part = _Part(start, kept)
+            part = Part(start, kept)
             begun = part.until
             try:
+                if kept is not None and start < kept.since:
+                    self._complete(part, period, kept.since, pages)
+                    part.join(kept)
                 self._complete(part, period, end, pages)
             finally:  # an interrupt too leaves what is there by then
-                if part.until > begun:
+                if part.until > begun and (kept is None or part.length >= kept.until - kept.since):
                     self._keep(period, part.month())
 
-    def _complete(self, part: _Part, period: Period, end: int, pages: Pages) -> None:
+    def _complete(self, part: Part, period: Period, end: int, pages: Pages) -> None:
         """Let ``part`` grow until ``end`` at least."""
+        if part.until >= end:
+            return
         length = duration(self.timeframe)
         if length <= _COARSEST_IN_ARCHIVES and self._month_from_archive(part, period, end):
             return
@@ -268,7 +241,7 @@ class _Load:
         for piece in pages.read(part.until, end):
             part.add(piece)
 
-    def _month_from_archive(self, part: _Part, period: Period, end: int) -> bool:
+    def _month_from_archive(self, part: Part, period: Period, end: int) -> bool:
         """Take the whole month at once, if its archive is there and worth it."""
         short = end - part.until <= WEEK  # and then a month of seconds is too much
         if period.end > self.session.now or (short and (part.pieces or self.timeframe == "1s")):
@@ -277,11 +250,10 @@ class _Load:
         piece, notes = self._archive(period)
         part.note(notes)
         if piece is not None:
-            part.since, part.pieces = since, []
-            part.add(piece.cut(since, period.end))
+            part.begin_anew(since, piece.cut(since, period.end))
         return piece is not None
 
-    def _days_from_archives(self, part: _Part, end: int, pages: Pages) -> None:
+    def _days_from_archives(self, part: Part, end: int, pages: Pages) -> None:
         for day in days(part.until, end):
             if day.end > self.session.now:
                 return
@@ -332,10 +304,6 @@ class _Load:
             warnings.warn(
                 f"the candles are loaded, but not kept for the next time: {error}", stacklevel=2
             )
-
-
-def _covers(month: Month | None, start: int, end: int) -> bool:
-    return month is not None and month.since <= start and end <= month.until
 
 
 def _opening(time: pd.Timestamp, timeframe: str) -> int:

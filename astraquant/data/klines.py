@@ -6,15 +6,15 @@ import difflib
 import json
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pandas as pd
 
-from ..candles import COLUMNS, EXTRA_COLUMNS, Floats, find_bad
+from ..candles import COLUMNS, EXTRA_COLUMNS
 from ..errors import DataError, unknown
-from ..timeframes import Times, bin_starts, from_ms, next_start, parse_time
+from ..timeframes import bin_starts, next_start, parse_time
 from .formats import Columns, parse
+from .pieces import Piece, check_rows
 from .venues import Venue
 
 if TYPE_CHECKING:
@@ -25,55 +25,6 @@ INVALID_INTERVAL: Final = -1120
 INVALID_SYMBOL: Final = -1121
 
 _log = logging.getLogger("astraquant.data")
-
-
-class Piece(NamedTuple):
-    """Candles in order: all that the venue has, from where the piece was asked until ``until``."""
-
-    times: Times
-    values: dict[str, Floats]
-    until: int
-    notes: tuple[str, ...] = ()
-
-    def cut(self, start: int, end: int) -> Piece:
-        """The part with start <= open time < end."""
-        low, high = np.searchsorted(self.times, [start, end])
-        values = {name: array[low:high] for name, array in self.values.items()}
-        return Piece(self.times[low:high], values, min(self.until, end), self.notes)
-
-
-def check_rows(found: Columns, name: str, timeframe: str, start: int, end: int) -> Piece:
-    """The rows of one archive or page as candles of [start, end); ``name`` begins every message.
-
-    Rows that don't open on the timeframe's grid (the venue has some) are left out, with a note.
-    Raises `DataError` for a missing column, times out of order, twice or elsewhere, bad values.
-    """
-    for column in EXTRA_COLUMNS:  # the others are there, or it couldn't be parsed
-        if column not in found.values:
-            raise DataError(f"{name} has no column {column!r}.")
-    times = found.times
-    if (np.diff(times) <= 0).any():
-        row = int(np.argmax(np.diff(times) <= 0)) + 1
-        raise DataError(f"{name}: row {row} doesn't come after the one before it.")
-    if len(times) and not (start <= times[0] and times[-1] < end):
-        wrong = times[0] if times[0] < start else times[-1]
-        raise DataError(
-            f"{name} has a row of {parse_time(int(wrong))}, not between {parse_time(start)} and "
-            f"{parse_time(end)}."
-        )
-    values = {column: found.values[column] for column in (*COLUMNS, *EXTRA_COLUMNS)}
-    problem = find_bad(pd.DataFrame(values, index=from_ms(times), copy=False))
-    if problem:
-        raise DataError(f"{name}: {problem}.")
-    odd = bin_starts(times, timeframe) != times
-    if not odd.any():
-        return Piece(times, values, end)
-    note = (
-        f"{name}: {int(odd.sum())} rows don't open on a bar of {timeframe} and are left out, the "
-        f"first at {parse_time(int(times[odd][0]))}"
-    )
-    kept = {column: array[~odd] for column, array in values.items()}
-    return Piece(times[~odd], kept, end, (note,))
 
 
 class Rest:

@@ -133,7 +133,8 @@ class Transport:
                 return Answer(response.status_code, _body(url, response, limit), response.headers)
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
-            reached = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            lost = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            reached = self._answered and not lost
             raise _TryAgain(f"{_name(url)} doesn't answer ({reason})", reached=reached) from error
 
     def _heed_weight(self, host: str, headers: Mapping[str, str]) -> None:
