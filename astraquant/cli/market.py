@@ -39,8 +39,10 @@ def run_fetch(arguments: list[str]) -> int:
     parser = command_parser("fetch", "Fetch candles of an exchange and keep them.", FETCH_EXAMPLES)
     parser.add_argument("symbol", metavar="SYMBOL", help="such as BTCUSDT")
     parser.add_argument("timeframe", metavar="TIMEFRAME", help="such as 1m, 5m, 1h, 1d")
-    parser.add_argument("--start", help="first open time, UTC: 2023-01, 2023-01-15 12:00")
-    parser.add_argument("--end", help="time before which the last candle opens, UTC")
+    parser.add_argument(
+        "--start", help="first open time, UTC: 2023-01, 2023-01-15 12:00 (default: the listing)"
+    )
+    parser.add_argument("--end", help="time before which the last candle opens, UTC (default: now)")
     parser.add_argument("--out", type=Path, help="write the candles too: .parquet or .csv")
     parser.add_argument(
         "--source", default="binance", help="binance (the default), or the address of a venue"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,8 @@ def run_exchange(arguments: list[str]) -> int:
 def _epilog() -> str:
     from ..exchange.faults import SCRIPTED
 
-    return f"{EXAMPLES}\n\nfaults: {', '.join(SCRIPTED)}"
+    faults = textwrap.fill(f"Faults: {', '.join(SCRIPTED)}.", 100)
+    return f"{EXAMPLES}\n\n{faults}"
 
 
 def _candles(file: str, symbol: str | None) -> pd.DataFrame:
