@@ -357,6 +357,9 @@ def test_only_this_machine_can_connect() -> None:
         ({"faults": ["1m drop many"]}, "expected numbers"),
         ({"faults": ["1m kill 3"]}, "kill takes at most 0 values"),
         ({"symbol": "btc"}, "no symbol"),
+        ({"port": 70_000}, "port=70000: expected a whole number from 1 to 65535"),
+        ({"port": "8765"}, "port='8765'"),
+        ({"archives": "/no/such/folder"}, "there is no folder"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], told: str) -> None:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import DataError
 from ..timeframes import DAY, DURATIONS, bin_starts, next_start
 from .market import Market
 from .rest import Answer, kline_row
@@ -55,6 +56,8 @@ class Archives:
     """
 
     def __init__(self, markets: Mapping[str, Market], folder: Path | None = None) -> None:
+        if folder is not None and not folder.is_dir():
+            raise DataError(f"archives={str(folder)!r}: there is no folder of that name.")
         self.markets = dict(markets)
         self.folder = None if folder is None else folder.resolve()
         self._made = lru_cache(KEPT)(self._make)

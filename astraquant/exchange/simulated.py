@@ -74,7 +74,7 @@ class SimulatedExchange:
         identity = "".join(f"{name} {content_hash(tables[name])} " for name in sorted(tables))
         self._rest = Rest(self._markets, identity, self._clock.speed)
         self._archives = Archives(self._markets, None if archives is None else Path(archives))
-        self._port = port
+        self._port = _check_port(port)
         self._thread: threading.Thread | None = None
 
     def start(self) -> SimulatedExchange:
@@ -291,6 +291,12 @@ def _check_speed(speed: float) -> float:
             "in a minute)."
         )
     return float(speed)
+
+
+def _check_port(port: int) -> int:
+    if isinstance(port, int) and not isinstance(port, bool) and 0 <= port <= 65535:
+        return port
+    raise DataError(f"port={port!r}: expected a whole number from 1 to 65535, or 0 for a free one.")
 
 
 def _start_of(markets: Mapping[str, Market], start: object) -> int:
