@@ -25,6 +25,7 @@ from astraquant.data.sample import sample_candles
 from astraquant.strategies import ma_cross
 from astraquant.strategies.running import Tracer
 
+from . import cache
 from .harness import Case
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -105,6 +106,7 @@ def loading(inputs: Inputs) -> list[Case]:
     ]
     first, last = inputs.candles.index[[0, -1]]
     make = partial(sample_candles, "BTCUSDT", start=first, end=last + pd.Timedelta("1min"))
+    cases += cache.loading(inputs.candles, inputs.files["parquet"].parent / "cache", same_tables)
     return [*cases, Case(f"make {len(make()):,} minutes of the sample", {"astraquant": make})]
 
 
