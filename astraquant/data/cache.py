@@ -164,7 +164,7 @@ class Cache:
         try:
             for entry in chosen:
                 entry.path.unlink(missing_ok=True)
-            for folder in {entry.path.parent for entry in chosen}:
+            for folder in self.folder.glob("*/*"):
                 _remove_abandoned(folder)
         except OSError as error:
             raise CacheError(
