@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from archive_files import HEADER, asked, path_of, serve, zipped
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from astraquant.candles import find_gaps, is_synthetic
 from astraquant.data import cached_candles, load_candles, read_candles
@@ -146,6 +149,15 @@ def test_a_listing_is_where_history_begins(market_data: Path) -> None:
         assert hours.index.day.tolist() == [23, 24]
 
 
+def test_a_month_from_the_archive_begins_at_the_listing_too(market_data: Path) -> None:
+    arb = read_candles(market_data / "klines/binance_spot_ARBUSDT_1m_20230323_20230411.parquet")
+    with SimulatedExchange(arb, "ARBUSDT", speed=0, start="2023-04-01 00:00:10") as exchange:
+        assert load_candles("ARBUSDT", "1m", source=exchange.url).equals(arb[:"2023-03"])  # type: ignore[misc]
+        assert asked(exchange)[2:] == ["ARBUSDT-1m-2023-03.zip", "ARBUSDT-1m-2023-03.zip.CHECKSUM"]
+        with pytest.raises(DataError, match="from 2023-03-23 15:00"):
+            load_candles("ARBUSDT", "1m", start="2023-03-23 14:00", source=exchange.url)
+
+
 @pytest.mark.parametrize("timeframe", ["15m", "1h"])
 def test_coarser_candles_are_the_venues_own(
     timeframe: str, venue: SimulatedExchange, market_data: Path
@@ -233,6 +245,50 @@ def test_a_span_before_the_cached_one_is_joined_to_it(
         *("time", "klines", "BTCUSDT-1m-2023-04-01.zip", "BTCUSDT-1m-2023-04-01.zip.CHECKSUM"),
         "time",
     ]
+
+
+@pytest.fixture(scope="module")
+def whole(year: pd.DataFrame) -> Iterator[tuple[SimulatedExchange, dict[str, pd.DataFrame]]]:
+    """An exchange of three months with the halt, and all its candles, loaded into no cache."""
+    minutes = year["2023-02-25":"2023-04-02"]  # type: ignore[misc]
+    with SimulatedExchange(minutes, speed=0, start="2023-04-02 12:00:30") as exchange:
+        with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+            patch.setenv("ASTRAQUANT_CACHE", folder)
+            tables = {
+                name: load_candles("BTCUSDT", name, source=exchange.url)
+                for name in ("1m", "15m", "4h", "1d")
+            }
+        assert tables["1m"].equals(minutes[:"2023-04-02 11:59"])  # type: ignore[misc]
+        yield exchange, tables
+
+
+@settings(max_examples=25)
+@given(data=st.data())
+def test_spans_in_any_order_are_parts_of_the_whole(
+    whole: tuple[SimulatedExchange, dict[str, pd.DataFrame]], data: st.DataObject
+) -> None:
+    exchange, tables = whole
+    Cache().clear()
+    table = tables[data.draw(st.sampled_from(sorted(tables)), "timeframe")]
+    timeframe = next(name for name, other in tables.items() if other is table)
+    first = table.index[0].value // 10**6
+    moments = st.integers(first, exchange.now).map(
+        lambda time: pd.Timestamp(time, unit="ms", tz="UTC")
+    )
+    spans = st.tuples(moments, moments).map(sorted)
+    for start, end in data.draw(st.lists(spans, min_size=1, max_size=4), "spans"):
+        without = data.draw(st.sampled_from(["", *_FILES]), "404")
+        exchange.answer(path_of(f"BTCUSDT-{timeframe}-{without}"), status=404)
+        expected = table[(table.index >= start) & (table.index < end)]
+        if expected.empty:
+            with pytest.raises(DataError, match=r"is not before|no .* candle"):
+                load_candles("BTCUSDT", timeframe, start=start, end=end, source=exchange.url)
+        else:
+            loaded = load_candles("BTCUSDT", timeframe, start=start, end=end, source=exchange.url)
+            assert loaded.equals(expected)
+
+
+_FILES = ("2023-02", "2023-03", *(f"2023-03-{day:02d}" for day in range(20, 28)), "2023-04-01")
 
 
 def test_markets_are_kept_apart(year: pd.DataFrame) -> None:

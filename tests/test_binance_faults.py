@@ -267,10 +267,6 @@ def large_bomb(*_: bytes) -> bytes:
     return zipped((f"{DAY}.csv", b"1" * (MOST_PER_ROW * 1448 + 1)))
 
 
-def text_changed(old: bytes, new: bytes, count: int = -1) -> Any:
-    return lambda archive: zipped((f"{DAY}.csv", csv_of(archive).replace(old, new, count)))
-
-
 def lines_changed(change: Any) -> Any:
     return lambda archive: zipped((f"{DAY}.csv", b"\n".join(change(csv_of(archive).split(b"\n")))))
 
@@ -295,7 +291,14 @@ BAD_ARCHIVES = {
         "which is no row of candles",
     ),
     "empty": (lambda archive: zipped((f"{DAY}.csv", b"")), "no row of candles"),
-    "a row of another day": (text_changed(b"168048", b"168058", 1), "not between|come after"),
+    "a row of the day before": (
+        lines_changed(lambda rows: [_spoilt(rows[0], 0, b"1680393600000"), *rows[1:]]),
+        "has a row of 2023-04-02 00:00:00.00:00, not between 2023-04-03",
+    ),
+    "a row of the day after": (
+        lines_changed(lambda rows: [*rows[:1439], _spoilt(rows[1439], 0, b"1680566400000")]),
+        "has a row of 2023-04-04 00:00:00.00:00, not between 2023-04-03",
+    ),
     "not in order": (
         lines_changed(lambda rows: rows[1::-1] + rows[2:]),
         "row 1 doesn't come after",
@@ -377,11 +380,17 @@ def test_a_wrong_checksum_twice_is_recorded(
 ) -> None:
     spoilt = checksum(MONTH, b"something else")
     venue.answer(f"{path_of(MONTH)}.CHECKSUM", body=spoilt, times=9)
-    for _ in range(2):  # the second time out of the cache: the record stays
+    told = f"{MONTH}.zip is not used: twice it didn't have its checksum"
+    for end in ("2023-03-31", "2023-04-01", "2023-04-01"):  # anew, more, and all out of the cache
         caplog.clear()
-        candles = load(venue, "2023-03-29", end="2023-04-01")
-        assert candles.equals(minutes["2023-03-29":"2023-03-31"])  # type: ignore[misc]
-        assert caplog.messages == [f"{MONTH}.zip is not used: twice it didn't have its checksum."]
+        candles = load(venue, "2023-03-29", end=end)
+        expected = minutes[(minutes.index >= "2023-03-29") & (minutes.index < end)]
+        assert candles.equals(expected)
+        assert caplog.messages == [f"{told}."]
+        (entry,) = Cache().entries()
+        month = Cache().read(entry.venue, "BTCUSDT", "1m", "2023-03")
+        assert month is not None
+        assert month.notes == (told,)
     names = asked(venue)
     assert names.count(f"{MONTH}.zip") == 2
     assert [name for name in names if name.startswith(f"{MONTH}-")] == [
@@ -468,6 +477,17 @@ def test_a_killed_process_keeps_whole_months(
     assert load(venue, "2023-03-28").equals(until_noon(minutes, "2023-03-28"))
     assert f"{MONTH}.zip" in asked(venue)[:before]
     assert not [name for name in asked(venue, before) if name.startswith(MONTH)]
+
+
+def test_an_interrupt_never_leaves_less(venue: SimulatedExchange, minutes: pd.DataFrame) -> None:
+    load(venue, "2023-04-02")
+    (kept,) = Cache().entries()
+    venue.answer(path_of("BTCUSDT-1m-2023-04-01"), status=404, times=2)
+    venue.answer(KLINES, status=403, after=2)
+    with pytest.raises(DataError, match="firewall"):
+        load(venue, "2023-04-01")
+    assert Cache().entries() == [kept]
+    assert load(venue, "2023-04-01").equals(until_noon(minutes, "2023-04-01"))
 
 
 def test_a_lost_network_keeps_what_there_is(
