@@ -48,7 +48,7 @@ class Figures:
 
         self.quote = self._given("quote_volume", values) or self._typical(lots)
         self.taker_quote = self._given("taker_buy_quote_volume", values) or self._share(lots, taker)
-        self._count(lots, values.get("trades"))
+        self._count(lots, taker, values.get("trades"))
 
     def end(self, row: int) -> int:
         """When a row's bar is over: the open time of the next bar on the grid."""
@@ -92,29 +92,32 @@ class Figures:
 
     def _typical(self, lots: Integers) -> Totals:
         prices = (self.open + self.high + self.low + self.close).tolist()
-        unit = self.tick * self.lot
-        return Totals.of(
-            [p * n * unit // (4 * UNIT) for p, n in zip(prices, lots.tolist(), strict=True)]
-        )
+        rows = zip(prices, lots.tolist(), strict=True)
+        grain = self.tick * self.lot
+        return Totals.of([price * n // 4 * grain // UNIT for price, n in rows])
 
     def _share(self, lots: Integers, taker: Integers) -> Totals:
         quotes = self.quote.sums(np.arange(len(lots) + 1))
         rows = zip(quotes, lots.tolist(), taker.tolist(), strict=True)
-        return Totals.of([quote * part // n if n else 0 for quote, n, part in rows])
+        grain = max(1, self.tick * self.lot // UNIT)  # whole tick-lots, which trades can add up to
+        return Totals.of(
+            [quote * part // n // grain * grain if n else 0 for quote, n, part in rows]
+        )
 
-    def _count(self, lots: Integers, given: Floats | None) -> None:
-        """How many trades and aggregates the path of each row has."""
+    def _count(self, lots: Integers, taker: Integers, given: Floats | None) -> None:
+        """How many trades and aggregates the path of each row has: enough to make the candle."""
         rising = self.close >= self.open
         first = np.where(rising, self.low, self.high)
         second = np.where(rising, self.high, self.low)
         turns = 1 + (first != self.open) + (second != first) + (self.close != second)
+        least = np.where((taker > 0) & (taker < lots), np.maximum(turns, 2), turns)
         wished = _FEW + np.arange(len(lots)) % _SPREAD
         counts = np.minimum(wished, lots) if given is None else self._whole(given)
-        made = np.maximum(counts, turns)
+        made = np.maximum(counts, least)
         # Where a lot a trade is too much, the path is in units of 1e-8 instead; these may run out.
         short = np.flatnonzero(lots < made)
         units = [n * self.lot for n in lots[short].tolist()]
-        made[short] = np.maximum(turns[short], np.minimum(made[short], units))
+        made[short] = np.maximum(least[short], np.minimum(made[short], units))
         made[lots == 0] = 0
         self.trades = Totals(made if given is None else counts)
         self.ids = np.concatenate(([0], np.cumsum(made)))

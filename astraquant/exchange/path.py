@@ -106,6 +106,7 @@ def _divisions(shape: Shape, points: list[int]) -> Iterator[tuple[tuple[bool, ..
     natural.insert(0, not natural[0] if natural else True)
     free = shape.steps - len(points)
     sell_lots, sell_quote = shape.lots - shape.buy_lots, shape.quote - shape.buy_quote
+    limits = (shape.low, shape.high, shape.seed)
     for flips in _FLIPS[len(points)]:
         sides = tuple(side != flip for side, flip in zip(natural, flips, strict=True))
         up = tuple(price for price, buy in zip(points, sides, strict=True) if buy)
@@ -114,11 +115,10 @@ def _divisions(shape: Shape, points: list[int]) -> Iterator[tuple[tuple[bool, ..
         if spare < 0 or other < 0:
             continue
         for count in _splits(free, spare, other):
-            yield (
-                sides,
-                Side(up, count, shape.buy_lots, shape.buy_quote, shape.low, shape.high, shape.seed),
-                Side(down, free - count, sell_lots, sell_quote, shape.low, shape.high, shape.seed),
-            )
+            buyers = Side(up, count, shape.buy_lots, shape.buy_quote, *limits)
+            sellers = Side(down, free - count, sell_lots, sell_quote, *limits)
+            if all(side.fixed or side.free or side.lots == 0 for side in (buyers, sellers)):
+                yield sides, buyers, sellers
 
 
 def _splits(free: int, spare: int, other: int) -> list[int]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import DataError
 from ..timeframes import SECOND, next_start
 from .market import Market
 from .records import AggTrade
@@ -18,9 +19,8 @@ _RANK = {"trade": 0, "update": 1, "close": 2, "ticker": 3}
 class Moment(NamedTuple):
     """One thing that happens.
 
-    ``kind`` is "trade" (with ``trade``), "update" (bars changed; ``interval`` is "1s" when only
-    bars of a second are due, else ""), "close" (the bar of ``interval`` that opened at
-    ``open_time`` is over) or "ticker".
+    ``kind`` is "trade" (with ``trade``), "update" (bars that are forming have changed), "close"
+    (the bar of ``interval`` that opened at ``open_time`` is over) or "ticker".
     """
 
     time: int
@@ -34,22 +34,23 @@ def playback(market: Market, after: int, update_every: int = 2000) -> Iterator[M
     """Everything that happens after ``after`` until the market's end, lazily, in order of time.
 
     At one time: trades, updates, closes (short intervals first), the ticker. Updates come every
-    ``update_every`` ms if there was a trade since the one before (bars of "1s": every 1000 ms);
-    the ticker every second with a trade, or as rarely as updates where these come more rarely than
-    Binance's 2 s. A bar closes at the next one's start, if that is not after the market's end.
+    ``update_every`` ms if there was a trade since the one before; bars of "1s" need none, as each
+    second ends with their closing. The ticker comes every second with a trade, or as rarely as
+    updates where these are rarer than Binance's 2 s. A bar closes at its end, which is the next
+    one's start, if that is not after the market's end.
     """
-    seconds = "1s" in market.intervals
+    if update_every < 1:
+        raise DataError(f"update_every={update_every!r}, expected milliseconds, 1 or more.")
     streams = [
         (Moment(trade.time, "trade", trade) for trade in market.iterate(after, market.end)),
-        *([_ticks(market, after, SECOND, "update", "1s")] if seconds else []),
-        _ticks(market, after, update_every, "update", ""),
+        _ticks(market, after, update_every, "update"),
         *(_closes(market, after, interval) for interval in market.intervals),
-        _ticks(market, after, SECOND if update_every <= 2 * SECOND else update_every, "ticker", ""),
+        _ticks(market, after, SECOND if update_every <= 2 * SECOND else update_every, "ticker"),
     ]
     return heapq.merge(*streams, key=lambda moment: (moment.time, _RANK[moment.kind]))
 
 
-def _ticks(market: Market, after: int, every: int, kind: str, interval: str) -> Iterator[Moment]:
+def _ticks(market: Market, after: int, every: int, kind: str) -> Iterator[Moment]:
     """One moment at the end of each span of ``every`` ms in which there was a trade."""
     done = after
     for trade in market.iterate(after - every, market.end):
@@ -57,7 +58,7 @@ def _ticks(market: Market, after: int, every: int, kind: str, interval: str) -> 
         if tick > market.end:
             return
         if tick > done:
-            yield Moment(tick, kind, interval=interval)
+            yield Moment(tick, kind)
             done = tick
 
 
