@@ -1,4 +1,4 @@
-"""A process for test_cache.py that forks writers of one month, which die as they are told.
+"""A process for test_cache_faults.py that forks writers of one month, which die as they are told.
 
 Every line of its input is one order, as JSON: ["loop", FIRST] writes version FIRST, FIRST + 1 and
 so on until somebody kills it, saying "pid N", then "begin N" and "done N" in turn; ["line", N] is
