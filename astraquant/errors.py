@@ -2,6 +2,7 @@
 
 AstraQuantError
 ├── DataError       candles, files, timeframes: the input is not what it says
+│   └── CacheError  loaded candles can't be kept on disk (in data.cache)
 ├── FeedError       the live stream or the venue behind it
 └── StrategyError   a strategy: its parameters, what it returns, or a look ahead
 
