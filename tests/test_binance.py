@@ -262,7 +262,7 @@ def whole(year: pd.DataFrame) -> Iterator[tuple[SimulatedExchange, dict[str, pd.
         yield exchange, tables
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_spans_in_any_order_are_parts_of_the_whole(
     whole: tuple[SimulatedExchange, dict[str, pd.DataFrame]], data: st.DataObject
