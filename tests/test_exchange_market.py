@@ -195,6 +195,7 @@ def test_trades_yield_any_candle_that_was_traded(
         assert trades[0].first_id == ids
         ids = trades[-1].last_id + 1
         found, given_ = candle_of(trades), candles.iloc[row]
+        # With eight trades a solution is sure to be found; of three to seven nearly always.
         exact = NINE if len(bar) >= 8 or len(bar) <= 2 else (*PRICES, "volume", "trades")
         for name in (*exact, "taker_buy_volume"):
             assert found[name] == decimal_of(given_[name]), name
@@ -267,6 +268,18 @@ def test_open_high_low_close_and_volume_are_exact_for_any_table(candles: pd.Data
             assert candle_of(singles) == found
         for name in candles.columns:
             assert as_candle(bar)[name] == decimal_of(candles[name].iloc[row]), name
+
+
+def test_quote_amounts_finer_than_tick_and_lot_are_exact_in_finer_quantities() -> None:
+    row = [1.0, 3.0, 1.0, 2.0, 40.0, 77.12345678, 20.0, 20.0, 40.00000001]
+    candles = pd.DataFrame([row] * 2, columns=list(NINE), index=from_ms(START + MINUTE * np.r_[:2]))
+    market = Market(candles, "ABC")
+    assert (market.price_decimals, market.quantity_decimals) == (0, 0)
+    trades = trades_of(market, START)
+    assert candle_of(trades) == {
+        name: decimal_of(value) for name, value in zip(NINE, row, strict=True)
+    }
+    assert any(trade.quantity % 10**8 for trade in trades)
 
 
 def test_made_up_figures_are_those_of_the_trades(market_data: Path) -> None:

@@ -12,6 +12,7 @@ from .path import Shape
 from .records import UNIT
 from .units import Decimals, Integers, Totals
 
+_SAFE = 2**62  # products below it fit 64 bits
 _FEW, _SPREAD = 8, 5  # aggregates of a candle: 8 to 12, as its place has it; never more than trades
 
 
@@ -21,8 +22,8 @@ class Figures:
     Prices are whole ticks, sums know their unit. ``ids[row]`` and ``agg_ids[row]`` are the first
     trade and aggregate of a row (each has one entry more than there are rows), known before any
     path is made. What the table lacks is made up, the same way each time: takers bought half of the
-    volume, the quote volume is volume × (open + high + low + close) / 4, the takers' share of it
-    as of the volume, and there are as many trades as the path has aggregates.
+    volume, the quote volume is volume × (open + high + low + close) / 4, the takers' part of it
+    goes with their volume, and there are as many trades as the path has aggregates.
 
     Raises `DataError` for a table that isn't one, a value with more than 8 decimals, trades that
     are no whole number, a bar off the grid of its timeframe.
@@ -46,8 +47,11 @@ class Figures:
         taker = amounts.columns.get("taker_buy_volume", lots // 2)
         self.volume, self.taker_volume = Totals(lots, self.lot), Totals(taker, self.lot)
 
-        self.quote = self._given("quote_volume", values) or self._typical(lots)
-        self.taker_quote = self._given("taker_buy_quote_volume", values) or self._share(lots, taker)
+        quote = self._given("quote_volume", values)
+        self.quote = quote or self._typical(lots)
+        self.taker_quote = self._given("taker_buy_quote_volume", values) or (
+            self._share(lots, taker) if quote else self._typical(taker)
+        )
         self._count(lots, taker, values.get("trades"))
 
     def end(self, row: int) -> int:
@@ -58,18 +62,18 @@ class Figures:
         """Whether there are trades in a row: there are none without volume."""
         return bool(self.ids[row + 1] > self.ids[row])
 
-    def shape(self, row: int) -> tuple[Shape, int]:
-        """A row for `path.walk`, and the lot (units of 1e-8) in which it is written.
+    def shape(self, row: int, lot: int) -> Shape | None:
+        """A row for `path.walk` in lots of ``lot`` units; None where these are too coarse for it.
 
-        Quote amounts that are no multiple of tick × lot are rounded to the nearest one.
+        Lots of one unit are never refused.
         """
         trades = int(self.ids[row + 1] - self.ids[row])
         volume = self.volume.sum(row, row + 1)
-        lot = self.lot if volume // self.lot >= trades else 1
-        per = self.tick * lot
-        sums = (self.quote.sum(row, row + 1), self.taker_quote.sum(row, row + 1))
-        quote, bought = ((2 * amount * UNIT + per) // (2 * per) for amount in sums)
-        shape = Shape(
+        quote, uneven = divmod(self.quote.sum(row, row + 1) * UNIT, self.tick * lot)
+        bought, odd = divmod(self.taker_quote.sum(row, row + 1) * UNIT, self.tick * lot)
+        if lot > 1 and (volume < trades * lot or uneven or odd):
+            return None
+        return Shape(
             open=int(self.open[row]),
             high=int(self.high[row]),
             low=int(self.low[row]),
@@ -82,7 +86,6 @@ class Figures:
             steps=int(self.agg_ids[row + 1] - self.agg_ids[row]),
             seed=row,
         )
-        return shape, lot
 
     def _given(self, name: str, values: dict[str, Floats]) -> Totals | None:
         if name not in values:
@@ -91,18 +94,19 @@ class Figures:
         return Totals(decimals.columns[name], decimals.unit)
 
     def _typical(self, lots: Integers) -> Totals:
-        prices = (self.open + self.high + self.low + self.close).tolist()
-        rows = zip(prices, lots.tolist(), strict=True)
+        """Quote amounts of ``lots`` at the average of a bar's four prices, in whole tick-lots."""
+        prices = self.open + self.high + self.low + self.close
         grain = self.tick * self.lot
-        return Totals.of([price * n // 4 * grain // UNIT for price, n in rows])
+        bound = int(prices.max()) * int(lots.max()) * max(1, grain // UNIT)
+        wide = prices if bound < _SAFE else prices.astype(object)  # Python's integers: no overflow
+        amounts = wide * lots // 4
+        return Totals.of(amounts * (grain // UNIT) if grain >= UNIT else amounts // (UNIT // grain))
 
     def _share(self, lots: Integers, taker: Integers) -> Totals:
-        quotes = self.quote.sums(np.arange(len(lots) + 1))
-        rows = zip(quotes, lots.tolist(), taker.tolist(), strict=True)
-        grain = max(1, self.tick * self.lot // UNIT)  # whole tick-lots, which trades can add up to
-        return Totals.of(
-            [quote * part // n // grain * grain if n else 0 for quote, n, part in rows]
-        )
+        """The part of the quote volumes that goes with the takers' part of the volume."""
+        quotes = np.array(self.quote.sums(np.arange(len(lots) + 1)), dtype=object)
+        grain = max(1, self.tick * self.lot // UNIT)
+        return Totals.of(quotes * taker // np.maximum(lots, 1) // grain * grain)
 
     def _count(self, lots: Integers, taker: Integers, given: Floats | None) -> None:
         """How many trades and aggregates the path of each row has: enough to make the candle."""

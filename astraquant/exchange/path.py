@@ -97,6 +97,13 @@ def walk(shape: Shape) -> list[Step]:
     ]
 
 
+def yields(shape: Shape, steps: list[Step]) -> bool:
+    """Whether a path has the candle's quote amounts too, exactly; `walk` sees to all the rest."""
+    bought = sum(step.price * step.lots for step in steps if step.buy)
+    sold = sum(step.price * step.lots for step in steps if not step.buy)
+    return bought == shape.buy_quote and bought + sold == shape.quote
+
+
 def _divisions(shape: Shape, points: list[int]) -> Iterator[tuple[tuple[bool, ...], Side, Side]]:
     """Ways to deal the trades out to buyers and sellers, the most natural ones first.
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .figures import Figures
-from .path import walk
+from .path import Step, walk, yields
 from .records import AggTrade, Trade
 
 _KEPT = 512  # paths kept in memory
@@ -84,12 +84,12 @@ class Tape:
         """The aggregate trades of a row (through `path`, which keeps the last ones)."""
         if not self.figures.is_traded(row):
             return ()
-        shape, lot = self.figures.shape(row)
+        steps, lot = self._steps(row)
         start = int(self.figures.times[row])
         length = self.figures.end(row) - start
         trade_id, agg_id = int(self.figures.ids[row]), int(self.figures.agg_ids[row])
         found = []
-        for k, step in enumerate(walk(shape)):
+        for k, step in enumerate(steps):
             eighths = 8 * k + 4 + (3 * row + 5 * k) % 5 - 2  # of a step's time: not like a clock
             found.append(
                 AggTrade(
@@ -98,9 +98,23 @@ class Tape:
                     quantity=step.lots * lot,
                     first_id=trade_id,
                     last_id=trade_id + step.trades - 1,
-                    time=start + eighths * length // (8 * shape.steps),
+                    time=start + eighths * length // (8 * len(steps)),
                     buyer_is_maker=not step.buy,
                 )
             )
             trade_id += step.trades
         return tuple(found)
+
+    def _steps(self, row: int) -> tuple[list[Step], int]:
+        """A row's path, and the units in a lot: one where the market's own lots give no exact path.
+
+        That happens to candles that never were traded in such lots, rounded ones for example.
+        """
+        steps: list[Step] = []
+        for lot in (self.figures.lot, 1):
+            shape = self.figures.shape(row, lot)
+            if shape is not None:
+                steps = walk(shape)
+                if yields(shape, steps):
+                    break
+        return steps, lot

@@ -53,12 +53,12 @@ class Totals:
         self._wraps = np.flatnonzero(self._sums[1:] < self._sums[:-1]) + 1
 
     @classmethod
-    def of(cls, values: list[int]) -> Totals:
+    def of(cls, values: np.ndarray[Any, Any]) -> Totals:
         """From integers of any size in units of 1e-8; what is too large is kept more coarsely."""
         unit = 1
-        while max(values) // unit > _LARGEST:
+        while int(values.max()) // unit > _LARGEST:
             unit *= 10
-        return cls(np.array([value // unit for value in values], dtype=np.int64), unit)
+        return cls((values // unit).astype(np.int64), unit)
 
     def sum(self, first: int, until: int) -> int:
         """Sum of the rows first..until-1, in units of 1e-8 (or as they came)."""
