@@ -16,6 +16,14 @@ from math import gcd
 from typing import NamedTuple
 
 Fill = tuple[int, int]  # price, lots
+_TRIES = 512  # prices or numbers of lots tried where nothing but trying helps
+# For 1 to 4 turns, which of them change sides: none first, then one, two ...
+_FLIPS = {
+    count: sorted(
+        (tuple(bool(code >> k & 1) for k in range(count)) for code in range(2**count)), key=sum
+    )
+    for count in range(1, 5)
+}
 
 
 class Shape(NamedTuple):
@@ -217,16 +225,17 @@ def _on(prices: tuple[int, ...], side: Side) -> list[Fill] | None:
         return _placed(prices, lots) if amount == 0 else None
     middle = [price - bottom for price in lots if bottom < price < top]
     for extra in range(min(rest, _TRIES) + 1 if len(middle) > 1 else 1):
-        left = amount - extra * middle[1] if extra else amount
-        few = _multiples(left, middle[0], span) if middle else int(left % span) and -1
-        many = (left - few * middle[0]) // span if middle else left // span
-        if few >= 0 and many >= 0 and few + many + extra <= rest:
-            if middle:
-                lots[bottom + middle[0]] = few
-            if extra:
-                lots[bottom + middle[1]] = extra
-            lots[top] = many
-            lots[bottom] = rest - few - many - extra
+        left, few = amount, 0
+        if len(middle) > 1:
+            left -= extra * middle[1]
+            lots[bottom + middle[1]] = extra
+        if middle:
+            few = _multiples(left, middle[0], span)
+            left -= few * middle[0]
+            lots[bottom + middle[0]] = few
+        lots[top], odd = divmod(left, span)
+        lots[bottom] = rest - lots[top] - few - extra
+        if odd == 0 and min(lots.values()) >= 0:
             return _placed(prices, lots)
     return None
 
@@ -311,12 +320,3 @@ def _starved(shape: Shape, points: list[int]) -> list[Step]:
     return [
         Step(price, int(k < shape.lots), k < shape.buy_lots, 1) for k, price in enumerate(points)
     ]
-
-
-_TRIES = 512
-_FLIPS = {
-    count: sorted(
-        (tuple(bool(code >> k & 1) for k in range(count)) for code in range(2**count)), key=sum
-    )
-    for count in range(1, 5)
-}
