@@ -18,7 +18,8 @@ from websockets.sync.client import ClientConnection, connect
 import astraquant as aq
 from astraquant import DataError
 from astraquant.exchange import SimulatedExchange
-from astraquant.exchange.faults import SCRIPTED, Faults, Message, parse_span, parse_step
+from astraquant.exchange.faults import Faults, Message
+from astraquant.exchange.script import SCRIPTED, parse_span, parse_step
 
 TRADES = "/ws/btcusdt@aggTrade"
 
@@ -276,9 +277,38 @@ def test_spans_of_time() -> None:
             parse_span(text)  # type: ignore[arg-type]
 
 
-def test_a_count_of_nothing() -> None:
-    with pytest.raises(DataError, match="drop: 0 messages"):
-        Faults().arm("drop", 0)
+@pytest.mark.parametrize(
+    ("fault", "values", "told"),
+    [
+        ("drop", (0,), "count=0: expected a whole number, 1 or more"),
+        ("duplicate", (1.5,), "count=1.5"),
+        ("reorder", (True,), "count=True"),
+        ("corrupt", (1, "btcusdt@aggtrade"), "'btcusdt@aggtrade' is never played"),
+        ("mute", ("BTCUSDT@trade",), "'BTCUSDT@trade' is never played"),
+        ("cut", (5,), "stream=5 is never played"),
+        ("delay", ("soon",), "seconds='soon': expected a number, 0 or more"),
+        ("delay", (-1,), "seconds=-1"),
+        ("delay", (float("nan"),), "seconds=nan"),
+        ("slow", (True,), "seconds=True"),
+        ("oversize", (1, None, -1), "size=-1: expected a whole number, 0 or more"),
+        ("lie_about_time", (0.5,), "milliseconds=0.5: expected a whole number, such as"),
+        ("refuse", (200,), "status=200: expected a whole number, from 400 to 599"),
+        ("refuse", (429, 0), "count=0"),
+        ("refuse", (429, 1, -1), "retry_after=-1"),
+        ("shorten", (0,), "rows=0: expected a whole number, 1 or more"),
+        ("shut_down", ("soon",), "'soon' is no span of time"),
+        ("advance", ("soon",), "'soon' is no span of time"),
+    ],
+)
+def test_wrong_values(
+    venue: SimulatedExchange, fault: str, values: tuple[Any, ...], told: str
+) -> None:
+    with pytest.raises(DataError, match=told):
+        getattr(venue, fault)(*values)
+    if fault in SCRIPTED:
+        line = " ".join(["1m", fault, *(str(value) for value in values if value is not None)])
+        with pytest.raises(DataError, match=r"^'1m "):
+            parse_step(line)
 
 
 KINDS = ["drop", "duplicate", "reorder", "delay", "corrupt", "oversize", "cut"]

@@ -71,7 +71,7 @@ def run_exchange(arguments: list[str]) -> int:
 
 
 def _epilog() -> str:
-    from ..exchange.faults import SCRIPTED
+    from ..exchange.script import SCRIPTED
 
     faults = textwrap.fill(f"Faults: {', '.join(SCRIPTED)}.", 100)
     return f"{EXAMPLES}\n\n{faults}"

@@ -5,12 +5,11 @@ Nothing here touches a socket or a clock: `Faults` says what is to happen, the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
-from ..errors import DataError, unknown
-from ..timeframes import DURATIONS
 from .rest import Answer
 
 MEBIBYTE = 2**20
@@ -35,6 +34,7 @@ class Delivery(NamedTuple):
     text: str
     fate: str
     wait: float = 0.0  # seconds before it
+    padding: int = 0  # blanks behind it
     cut: bool = False
 
 
@@ -64,17 +64,15 @@ class Faults:
     def __init__(self) -> None:
         self.time_lie = 0  # ms that the venue's own clock is told wrong
         self.slowness = 0.0  # seconds that each HTTP answer and handshake takes longer
-        self.row_limit: int | None = None  # rows of a REST answer, whatever was asked for
         self._muted: set[str | None] = set()
         self._armed: list[_Armed] = []
-        self._held: dict[int, Delivery] = {}  # connection -> a message that waits for the next one
-        self._refusals: list[Answer] = []
+        # Connection and stream -> a message that waits for the next one.
+        self._held: dict[tuple[int, str], Delivery] = {}
+        self._refusals: Iterator[Answer] = iter(())
         self._overrides: list[_Override] = []
 
     def arm(self, kind: str, count: int, stream: str | None = None, value: float = 0) -> None:
         """Let the next ``count`` messages meet the fault ``kind``."""
-        if count < 1:
-            raise DataError(f"{kind}: {count} messages, expected at least 1.")
         self._armed.insert(0, _Armed(kind, count, stream, value))
 
     def mute(self, stream: str | None) -> None:
@@ -87,7 +85,7 @@ class Faults:
 
     def refuse(self, answer: Answer, count: int) -> None:
         """Answer the next ``count`` handshakes so."""
-        self._refusals += [answer] * count
+        self._refusals = chain(self._refusals, repeat(answer, count))
 
     def override(self, path: str, answer: Answer, times: int, after: int) -> None:
         """Answer requests for ``path`` so: ``times`` times, after ``after`` proper answers."""
@@ -95,17 +93,19 @@ class Faults:
 
     def refusal(self) -> Answer | None:
         """What the handshake that comes now is refused with."""
-        return self._refusals.pop(0) if self._refusals else None
+        return next(self._refusals, None)
 
     def answer(self, path: str) -> Answer | None:
         """What is answered to a request for ``path`` in place of the truth."""
         for override in self._overrides:
-            if override.path != path or not override.left:
+            if override.path != path:
                 continue
             if override.after:
                 override.after -= 1
                 return None
             override.left -= 1
+            if not override.left:
+                self._overrides.remove(override)
             return override.answer
         return None
 
@@ -113,7 +113,8 @@ class Faults:
         """What is delivered on ``connection`` when ``message`` is due."""
         if None in self._muted or message.stream in self._muted:
             return [Delivery(message, "", "muted")]
-        held = self._held.pop(connection, None)  # its turn comes behind this one
+        place = connection, message.stream
+        held = self._held.pop(place, None)  # its turn comes behind this one
         fitting = (one for one in self._armed if one.stream in (None, message.stream))
         armed = next((one for one in fitting if held is None or one.kind != "reorder"), None)
         deliveries = [Delivery(message, message.text, "sent")]
@@ -123,13 +124,14 @@ class Faults:
                 self._armed.remove(armed)
             deliveries = _meet(armed, message)
         if deliveries[0].fate == "reordered":
-            self._held[connection] = deliveries[0]
+            self._held[place] = deliveries[0]
             return []
         return deliveries if held is None else [*deliveries, held]
 
     def forget(self, connection: int) -> None:
-        """Drop what was held back for a connection that is gone."""
-        self._held.pop(connection, None)
+        """Drop what is held back for a connection that is gone."""
+        for place in [one for one in self._held if one[0] == connection]:
+            del self._held[place]
 
 
 def _meet(armed: _Armed, message: Message) -> list[Delivery]:
@@ -145,67 +147,5 @@ def _meet(armed: _Armed, message: Message) -> list[Delivery]:
     if armed.kind == "corrupt":
         return [Delivery(message, text[: len(text) // 2], "corrupted")]
     if armed.kind == "oversize":
-        return [Delivery(message, text + " " * int(armed.value), "oversized")]
+        return [Delivery(message, text, "oversized", padding=int(armed.value))]
     return [Delivery(message, text, "cut", cut=True)]
-
-
-# Fault -> what its words in a script are, in order: those with a default may be left out.
-SCRIPTED: Mapping[str, tuple[type, ...]] = {
-    "kill": (),
-    "freeze": (),
-    "thaw": (),
-    "mute": (str,),
-    "unmute": (),
-    "drop": (int, str),
-    "duplicate": (int, str),
-    "reorder": (int, str),
-    "delay": (float, int, str),
-    "corrupt": (int, str),
-    "oversize": (int, str),
-    "cut": (),
-    "lie_about_time": (int,),
-    "refuse": (int, int, int),
-    "slow": (float,),
-    "shorten": (int,),
-    "shut_down": (str,),
-}
-
-
-class Step(NamedTuple):
-    """One line of a script: at ``after`` ms of venue time from the start, call ``fault``."""
-
-    after: int
-    fault: str
-    values: tuple[str | int | float, ...]
-
-
-def parse_step(line: str) -> Step:
-    """Read a line such as ``"30s kill"`` or ``"2m refuse 429 3"``; raises `DataError`."""
-    words = str(line).split()
-    after = parse_span(words[0], "when a fault comes") if words else 0
-    if len(words) < 2:
-        raise DataError(f'the fault {line!r}: expected when and what, such as "30s kill".')
-    name, *texts = words[1:]
-    if name not in SCRIPTED:
-        raise DataError(f"{line!r}: {unknown('fault', name, SCRIPTED)}")
-    kinds = SCRIPTED[name]
-    if len(texts) > len(kinds):
-        raise DataError(f"{line!r}: {name} takes at most {len(kinds)} values, not {len(texts)}.")
-    try:
-        values = tuple(kind(text) for kind, text in zip(kinds, texts, strict=False))
-    except ValueError as error:
-        raise DataError(f"{line!r}: {error}; expected numbers, as in {name}(...).") from error
-    return Step(after, name, values)
-
-
-def parse_span(text: str | int, what: str = "the span") -> int:
-    """A span of venue time in ms: whole milliseconds, or a number and s, m, h or d ("90s")."""
-    if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
-        return text
-    number, unit = str(text)[:-1], str(text)[-1:]
-    if number.isascii() and number.isdigit() and f"1{unit}" in DURATIONS and unit in "smhd":
-        return int(number) * DURATIONS[f"1{unit}"]
-    raise DataError(
-        f"{what}: {text!r} is no span of time; expected milliseconds, or a whole number and its "
-        'unit, such as "90s", "5m", "2h", "1d".'
-    )

@@ -103,6 +103,7 @@ class Rest:
     ) -> None:
         self.markets = dict(markets)
         self.limiter = Limiter()
+        self.most_rows = MOST_ROWS  # of an answer, whatever was asked for
         self._speed = max(1.0, speed)
         self.labels = {
             "X-Simulated-Market": hashlib.sha256(content.encode()).hexdigest()[:12],
@@ -140,8 +141,8 @@ class Rest:
             return exchange_info(self._symbols(given), now * 1000 if finer else now)
         market = self._market(_required(given, "symbol"))
         if endpoint == "klines":
-            return _klines(market, given, now, finer)
-        return _agg_trades(market, given, now, finer)
+            return _klines(market, given, now, finer, self.most_rows)
+        return _agg_trades(market, given, now, finer, self.most_rows)
 
     def _symbols(self, given: dict[str, str]) -> list[Market]:
         if "symbol" in given and "symbols" in given:
@@ -276,7 +277,9 @@ def _is_microseconds(headers: Mapping[str, str]) -> bool:
 # The answers.
 
 
-def _klines(market: Market, given: dict[str, str], now: int, finer: bool) -> list[list[Any]]:
+def _klines(
+    market: Market, given: dict[str, str], now: int, finer: bool, most: int
+) -> list[list[Any]]:
     """Bars by open time, ascending; the last may be forming and is not flagged."""
     interval = _required(given, "interval")
     # The real exchange has every interval of every symbol; this one can't split its candles.
@@ -285,7 +288,7 @@ def _klines(market: Market, given: dict[str, str], now: int, finer: bool) -> lis
     if given.get("timeZone", "0") != "0":  # other zones' days are not simulated
         raise _invalid("timeZone")
     start, end = _time(given, "startTime"), _time(given, "endTime")
-    bars = market.klines(interval, start=start, end=end, limit=_rows(given), now=now)
+    bars = market.klines(interval, start=start, end=end, limit=min(_rows(given), most), now=now)
     return [kline_row(bar, finer) for bar in bars]
 
 
@@ -310,9 +313,11 @@ def kline_row(kline: Kline, microseconds: bool = False) -> list[Any]:
     ]
 
 
-def _agg_trades(market: Market, given: dict[str, str], now: int, finer: bool) -> list[Any]:
+def _agg_trades(
+    market: Market, given: dict[str, str], now: int, finer: bool, most: int
+) -> list[Any]:
     """Trades by id, ascending: from an id or a time on, or the newest ones (up to a time)."""
-    first_id, limit = _number(given, "fromId"), _rows(given)
+    first_id, limit = _number(given, "fromId"), min(_rows(given), most)
     start, end = _time(given, "startTime"), _time(given, "endTime")
     if first_id is not None and (start is not None or end is not None):
         raise _Refusal(-1128, "Combination of optional parameters invalid.")

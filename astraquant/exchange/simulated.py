@@ -6,12 +6,9 @@ import asyncio
 import errno
 import math
 import os
-import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,15 +16,18 @@ import pandas as pd
 from ..candles import content_hash
 from ..errors import DataError
 from ..timeframes import from_ms, parse_time
+from . import script
 from .archives import Archives
 from .clock import Clock
-from .faults import MEBIBYTE, Faults, parse_span, parse_step
+from .connection import Client
+from .faults import MEBIBYTE, Faults
+from .gate import Gate
 from .ledger import Ledger
 from .market import Market
 from .rest import Answer, Rest
-from .server import Client, Server
-
-T = TypeVar("T")
+from .script import parse_span, parse_step
+from .server import Server
+from .worker import Worker
 
 
 class SimulatedExchange:
@@ -38,7 +38,7 @@ class SimulatedExchange:
     stands still but for `advance`. ``start`` (UTC; None: the first candle): the venue time at which
     it begins; candles before it are history, which REST and archives serve at once. ``port``: 0
     takes a free one. ``archives``: a folder of real archive files to serve as they are. ``faults``:
-    a script, lines such as ``"30s kill"`` (see `faults.SCRIPTED`), in venue time from the start.
+    a script, lines such as ``"30s kill"`` (see `script.SCRIPTED`), in venue time from the start.
 
     Trades within a candle are made so that they yield exactly that candle, the same each time.
     Only this machine can connect. Every answer says that it is simulated, and `load_candles`
@@ -73,33 +73,23 @@ class SimulatedExchange:
         self.ledger = Ledger()
         identity = "".join(f"{name} {content_hash(tables[name])} " for name in sorted(tables))
         self._rest = Rest(self._markets, identity, self._clock.speed)
-        self._archives = Archives(self._markets, None if archives is None else Path(archives))
+        folder = Archives(self._markets, None if archives is None else Path(archives))
+        self._gate = Gate(self._rest, folder, self._clock, self._faults, self.ledger)
         self._port = _check_port(port)
-        self._thread: threading.Thread | None = None
+        self._worker = Worker()
+        self._server = self._new_server()
 
     def start(self) -> SimulatedExchange:
         """Begin to listen and to play; after a `stop` again, on the same port."""
-        if self._thread is not None:
-            return self
-        opened: Future[int] = Future()
-        thread = threading.Thread(
-            target=self._run, args=(opened,), name="simulated-exchange", daemon=True
-        )
-        thread.start()
         try:
-            self._port = opened.result()
+            self._port = self._worker.start(self._serve) or self._port
         except OSError as error:
-            thread.join()
             raise _port_error(self._port, error) from error
-        self._thread = thread
         return self
 
     def stop(self) -> None:
         """End all connections and listen no more; the venue's time goes on."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            self._loop.call_soon_threadsafe(self._stopping.set)
-            thread.join()
+        self._worker.stop()
 
     def __enter__(self) -> SimulatedExchange:
         return self.start()
@@ -114,7 +104,7 @@ class SimulatedExchange:
 
     def __repr__(self) -> str:
         symbols = ", ".join(self._markets)
-        where = self.url if self._thread is not None else "stopped"
+        where = self.url if self._worker.is_running else "stopped"
         return f"SimulatedExchange({symbols}, speed={self._clock.speed:g}, {where})"
 
     # What it is and where it stands.
@@ -139,80 +129,85 @@ class SimulatedExchange:
     def advance(self, span: str | int) -> None:
         """Move venue time on by ``span`` ("5m", or ms); return when all of it has been sent.
 
-        Connections that are frozen are not waited for.
+        Connections that are frozen, or read nothing for seconds, are not waited for.
         """
-        moment = self.now + parse_span(span)
-        if self._thread is None:
-            self._clock.jump(moment)
-            return
-        asyncio.run_coroutine_threadsafe(self._advance(moment), self._loop).result()
+        milliseconds = parse_span(span)
+        if self._worker.is_running:
+            self._worker.wait_for(self._server.advance(milliseconds))
+        else:
+            self._clock.jump(self.now + milliseconds)
 
     # Faults. Each returns at once; those that count messages meet the next ones that are due.
 
     def kill(self) -> None:
         """Reset all connections, without a goodbye."""
-        self._do(lambda: self._server.for_each(Client.reset))
+        self._for_each(Client.reset)
 
     def freeze(self) -> None:
         """Let all connections hang: open, but nothing is read or written, not even a pong."""
-        self._do(lambda: self._server.for_each(Client.freeze))
+        self._for_each(Client.freeze)
 
     def thaw(self) -> None:
         """Go on where `freeze` stopped: what was due since then is sent."""
-        self._do(lambda: self._server.for_each(Client.thaw))
+        self._for_each(Client.thaw)
 
     def mute(self, stream: str | None = None) -> None:
         """Send no data on ``stream`` (None: on any), while pings are answered."""
-        self._do(lambda: self._faults.mute(stream))
+        name = None if stream is None else script.stream(stream)
+        self._worker.do(lambda: self._faults.mute(name))
 
     def unmute(self) -> None:
         """Send data on all streams again."""
-        self._do(self._faults.unmute)
+        self._worker.do(self._faults.unmute)
 
     def drop(self, count: int = 1, stream: str | None = None) -> None:
         """Lose the next ``count`` messages."""
-        self._do(lambda: self._faults.arm("drop", count, stream))
+        self._arm("drop", count, stream)
 
     def duplicate(self, count: int = 1, stream: str | None = None) -> None:
         """Send the next ``count`` messages twice."""
-        self._do(lambda: self._faults.arm("duplicate", count, stream))
+        self._arm("duplicate", count, stream)
 
     def reorder(self, count: int = 1, stream: str | None = None) -> None:
-        """Send ``count`` messages only after the one that follows them."""
-        self._do(lambda: self._faults.arm("reorder", count, stream))
+        """Send each of ``count`` messages only after the next one of its stream."""
+        self._arm("reorder", count, stream)
 
     def delay(self, seconds: float, count: int = 1, stream: str | None = None) -> None:
         """Hold each of the next ``count`` messages, and all behind it, for some real seconds."""
-        self._do(lambda: self._faults.arm("delay", count, stream, seconds))
+        self._arm("delay", count, stream, script.seconds(seconds))
 
     def corrupt(self, count: int = 1, stream: str | None = None) -> None:
         """Break the JSON of the next ``count`` messages."""
-        self._do(lambda: self._faults.arm("corrupt", count, stream))
+        self._arm("corrupt", count, stream)
 
     def oversize(self, count: int = 1, stream: str | None = None, size: int = 2 * MEBIBYTE) -> None:
         """Blow the next ``count`` messages up to more than ``size`` bytes."""
-        self._do(lambda: self._faults.arm("oversize", count, stream, size))
+        self._arm("oversize", count, stream, script.size(size))
 
     def cut(self, stream: str | None = None) -> None:
         """Break off in the middle of the next message's frame, and hang up."""
-        self._do(lambda: self._faults.arm("cut", 1, stream))
+        self._arm("cut", 1, stream)
 
     def lie_about_time(self, milliseconds: int) -> None:
         """Tell event times and the server's time wrong by so much (0: right again)."""
-        self._do(lambda: setattr(self._faults, "time_lie", int(milliseconds)))
+        lie = script.milliseconds(milliseconds)
+        self._worker.do(lambda: setattr(self._faults, "time_lie", lie))
 
     def refuse(self, status: int, count: int = 1, retry_after: int | None = None) -> None:
         """Refuse the next ``count`` handshakes with an HTTP ``status``."""
-        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-        self._do(lambda: self._faults.refuse(Answer(status, b"", headers), count))
+        told = {} if retry_after is None else {"Retry-After": str(script.retry_after(retry_after))}
+        answer, times = Answer(script.status(status), b"", told), script.count(count)
+        self._worker.do(lambda: self._faults.refuse(answer, times))
 
     def slow(self, seconds: float) -> None:
         """Let every HTTP answer and handshake take so many seconds longer (0: no more)."""
-        self._do(lambda: setattr(self._faults, "slowness", seconds))
+        slowness = script.seconds(seconds)
+        self._worker.do(lambda: setattr(self._faults, "slowness", slowness))
 
     def shorten(self, rows: int) -> None:
-        """Give at most ``rows`` rows in a REST answer, whatever the limit asked for."""
-        self._do(lambda: setattr(self._faults, "row_limit", rows))
+        """Give at most ``rows`` rows in a REST answer, whatever was asked for (1000: all)."""
+        most = script.rows(rows)
+        self._worker.do(lambda: setattr(self._rest, "most_rows", most))
 
     def answer(
         self,
@@ -226,61 +221,33 @@ class SimulatedExchange:
     ) -> None:
         """Answer ``path`` (without its query) so, ``times`` times, after ``after`` true answers."""
         told = Answer(status, body, dict(headers or {}))
-        self._do(lambda: self._faults.override(path, told, times, after))
+        self._worker.do(lambda: self._faults.override(path, told, times, after))
 
     def shut_down(self, within: str | int = "10m") -> None:
         """Announce a shutdown, and close the connections after that much venue time."""
         span = parse_span(within)
-        self._do(lambda: self._server.announce_end(span))
+        self._worker.do(lambda: self._server.announce_end(span))
 
-    # The thread.
+    def _arm(self, kind: str, count: int, stream: str | None, value: float = 0) -> None:
+        times, name = script.count(count), None if stream is None else script.stream(stream)
+        self._worker.do(lambda: self._faults.arm(kind, times, name, value))
 
-    def _do(self, action: Callable[[], T]) -> T:
-        """Call ``action`` in the server's thread, or here while there is none."""
-        if self._thread is None or threading.current_thread() is self._thread:
-            return action()
+    def _for_each(self, action: Callable[[Client], None]) -> None:
+        self._worker.do(lambda: self._server.for_each(action))
 
-        async def call() -> T:
-            return action()
+    def _new_server(self) -> Server:
+        return Server(self._markets, self._gate, self._clock, self._faults, self.ledger)
 
-        return asyncio.run_coroutine_threadsafe(call(), self._loop).result()
+    async def _serve(self, opened: Callable[[int], None], stopping: asyncio.Event) -> None:
+        self._server = self._new_server()
+        for step in self._script:
+            self._server.at(self._start + step.after, self._perform)
+        await self._server.run(self._port, opened, stopping)
 
-    def _run(self, opened: Future[int]) -> None:
-        asyncio.run(self._serve(opened))
-
-    async def _serve(self, opened: Future[int]) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        self._server = Server(
-            self._markets, self._rest, self._archives, self._clock, self._faults, self.ledger
-        )
-        performing = asyncio.create_task(self._perform())
-        try:
-            await self._server.run(self._port, opened.set_result, self._stopping)
-        except BaseException as error:
-            if opened.done():
-                raise
-            opened.set_exception(error)  # `start` tells it
-        finally:
-            performing.cancel()
-
-    async def _perform(self) -> None:
-        """Play the script; what lies before a restart is not played again."""
-        while self._script:
-            moment = self._start + self._script[0].after
-            await self._server.until(moment)
-            if not self._clock.speed:
-                await self._server.settle(moment)
-            step = self._script.pop(0)
-            getattr(self, step.fault)(*step.values)
-
-    async def _advance(self, moment: int) -> None:
-        """Move on from fault to fault of the script, so that each comes in its place."""
-        while self._script and self._start + self._script[0].after <= moment:
-            left = len(self._script)
-            await self._server.advance(self._start + self._script[0].after)
-            while len(self._script) == left:
-                await asyncio.sleep(0)
-        await self._server.advance(moment)
+    def _perform(self) -> None:
+        """The next step of the script; what lies before a restart is not played again."""
+        step = self._script.pop(0)
+        getattr(self, step.fault)(*step.values)
 
 
 def _check_speed(speed: float) -> float:
