@@ -164,7 +164,8 @@ def test_in_two_steps_or_in_one(
     one_step = resample(table, target, partial=True)
     halfway = resample(table, middle, partial=True)
     spacing = np.diff(times_of(halfway))
-    assume(len(spacing) > 0 and (middle == "1M" or spacing.min() == DURATIONS[middle]))
+    longest = 31 * DAY if middle == "1M" else DURATIONS[middle]  # else bars are missing in between
+    assume(len(spacing) > 0 and spacing.min() <= longest)
     two_steps = resample(halfway, target, partial=True)
     assert two_steps.index.equals(one_step.index)
     assert two_steps.iloc[:, :4].equals(one_step.iloc[:, :4])
