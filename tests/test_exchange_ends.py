@@ -213,12 +213,20 @@ def test_many_threads_at_once(venue: SimulatedExchange) -> None:
 
 
 def test_stopping_in_the_middle_of_an_advance(venue: SimulatedExchange) -> None:
+    begin, raised = venue.now, []
+
+    def advance() -> None:
+        raised.extend(ends(lambda: venue.advance("1m")))
+
     with stream(venue):
         venue.delay(3600)
-        stopping = threading.Timer(0.2, venue.stop)
-        stopping.start()
-        (error,) = ends(lambda: venue.advance("1m"))
-        stopping.join()
+        advancing = threading.Thread(target=advance)
+        advancing.start()
+        while venue.now == begin:
+            pass
+        venue.stop()
+        advancing.join()
+    (error,) = raised
     assert isinstance(error, DataError)
     assert "stopped meanwhile" in str(error)
     venue.start()
@@ -245,8 +253,9 @@ def test_a_failure_of_its_own_is_told(venue: SimulatedExchange) -> None:
 def test_a_failure_that_nobody_was_told_is_told_at_the_end() -> None:
     candles = aq.load_candles("BTCUSDT", start="2023-03-01", end="2023-03-01 04:00")
     venue = SimulatedExchange(candles, speed=6_000).start()
-    del venue.markets["BTCUSDT"].__dict__["path"]
     with stream(venue) as client, pytest.raises(ConnectionClosed):
+        client.recv(timeout=20)
+        del venue.markets["BTCUSDT"].__dict__["path"]
         while True:
             client.recv(timeout=20)
     (error,) = ends(venue.stop)
@@ -292,6 +301,15 @@ def test_all_answers_say_that_they_are_simulated(venue: SimulatedExchange) -> No
         assert get(venue, path).headers["X-Simulated-Market"] == mark
     assert get(venue, archive).headers["X-Simulated-Source"].startswith("synthetic sample")
     assert get(venue, archive).headers["Content-Type"] == "application/zip"
+
+
+def test_each_set_of_candles_has_a_mark_of_its_own() -> None:
+    marks = []
+    for start in ("2023-03-01", "2023-03-01", "2023-02-28"):
+        candles = aq.load_candles("BTCUSDT", start=start, end="2023-03-02")
+        with SimulatedExchange(candles, speed=0) as venue:
+            marks.append(get(venue, "/api/v3/ping").headers["X-Simulated-Market"])
+    assert marks[0] == marks[1] != marks[2]
 
 
 def test_all_that_tells_the_time_can_lie(venue: SimulatedExchange) -> None:

@@ -172,7 +172,7 @@ def test_cut(venue: SimulatedExchange, open_stream: Any) -> None:
     with pytest.raises(ConnectionClosedError) as caught:
         stream.recv(timeout=20)
     assert caught.value.rcvd is None
-    assert fates(venue)[0] == "cut"
+    assert fates(venue) == ["cut"]
 
 
 def test_lie_about_time(venue: SimulatedExchange, open_stream: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -15,7 +16,8 @@ from websockets.sync.client import ClientConnection, connect
 
 import astraquant as aq
 from astraquant import resample
-from astraquant.exchange import SimulatedExchange
+from astraquant.exchange import SimulatedExchange, connection, rest
+from astraquant.exchange.clock import Clock
 from astraquant.timeframes import MINUTE
 
 START = pd.Timestamp("2023-03-01", tz="UTC")
@@ -102,16 +104,16 @@ def test_an_announced_end_in_one_step(stack: ExitStack) -> None:
 
 
 def test_steps_of_a_script_come_in_their_places(stack: ExitStack) -> None:
-    script = ["4m unmute", "2m mute", "6m kill", "6m refuse 503"]
+    script = ["4m unmute", "2m mute", "6m shut_down 1m"]
     venue = still(stack, faults=script)
     client = stream(stack, venue, "/ws/btcusdt@kline_1m")
     venue.advance("10m")
     found, code = until_closed(client)
-    assert code is None
+    assert code == 1001
     begin = START.value // 10**6
-    assert closes(found) == [begin + MINUTE * row for row in (0, 1, 4, 5)]
     # What is due at the very moment of a step comes before it.
-    assert venue.ledger.counts["muted"] > 2
+    assert closes(found) == [begin + MINUTE * row for row in (0, 1, 4, 5, 6)]
+    assert {"e": "serverShutdown", "E": begin + 6 * MINUTE} in found
 
 
 def test_what_was_due_before_a_command_comes_before_its_reply(stack: ExitStack) -> None:
@@ -128,6 +130,19 @@ def test_what_was_due_before_a_command_comes_before_its_reply(stack: ExitStack) 
     assert {message.get("e") for message in found} == {"aggTrade"}
     venue.advance("1m")
     assert {message.get("stream") for message in messages(client)} == {"btcusdt@aggTrade"}
+
+
+def test_what_is_due_before_a_step_is_sent_before_it(stack: ExitStack) -> None:
+    venue = still(stack, faults=["1m freeze"])
+    client = stream(stack, venue, "/ws/btcusdt@aggTrade")
+    venue.delay(0.3)
+    venue.advance("2m")
+    sent = len(venue.ledger.events)
+    times = [json.loads(client.recv(timeout=20))["T"] for _ in range(sent)]
+    assert sent > 3
+    assert max(times) <= START.value // 10**6 + MINUTE
+    venue.thaw()
+    assert len(messages(client)) == len(venue.ledger.events) - sent > 3
 
 
 def test_a_fault_meets_what_is_due_after_it(stack: ExitStack) -> None:
@@ -189,6 +204,65 @@ def test_at_any_speed_the_same_trades_and_closes(stack: ExitStack) -> None:
     while not found or found[-1] != expected[-1]:
         found += lasting([json.loads(client.recv(timeout=20))])
     assert found == expected[expected.index(found[0]) :]
+
+
+def test_forming_bars_come_every_two_seconds_at_most(stack: ExitStack) -> None:
+    venue = still(stack)
+    client = stream(stack, venue, "/ws/btcusdt@kline_1m")
+    venue.advance("30m")
+    times = [event["E"] for event in messages(client) if not event["k"]["x"]]
+    assert len(times) > 100
+    assert {time % 2000 for time in times} == {0}
+    assert times == sorted(set(times))
+
+
+def test_a_full_outbox_makes_a_clock_moved_by_hand_wait(
+    stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "OUTBOX", 100)
+    venue = still(stack)
+    client = stream(stack, venue, "/ws/btcusdt@trade")
+    venue.delay(0.3)
+    venue.advance("3m")
+    ids = [event["t"] for event in messages(client)]
+    assert len(ids) > 200
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+
+
+def test_limits_are_of_venue_minutes(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest, "WEIGHT_PER_MINUTE", 200)
+
+    def ask(venue: SimulatedExchange) -> httpx.Response:
+        return httpx.get(venue.url + "/api/v3/exchangeInfo", trust_env=False)
+
+    slow = still(stack)
+    while (answer := ask(slow)).status_code == 200:
+        pass
+    assert answer.status_code == 429
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    fast = stack.enter_context(SimulatedExchange(sample(), speed=6_000))
+    answers = [ask(fast) for _ in range(11)]
+    assert {answer.status_code for answer in answers} == {200}
+
+
+def test_the_clock() -> None:
+    clock = Clock(1_000, 500)
+    assert (clock.now(), clock.seconds_until(1_000), clock.seconds_until(2_000)) == (1_000, 0, None)
+    clock.jump(3_000)
+    clock.jump(2_000)  # never backward
+    assert clock.now() == 3_000
+    clock.begin()
+    while clock.now() < 3_100:
+        pass
+    clock.begin()  # it passes already
+    assert clock.now() >= 3_100
+    left = clock.seconds_until(clock.now() + 500_000)
+    assert left is not None
+    assert 0 < left <= 1_000
+    real = time.monotonic()
+    assert Clock(0, 60).passed() >= 60 * real
+    assert Clock(0, 0).passed() == pytest.approx(real, rel=0.5)
+    assert Clock(5, 0).seconds_until(6) is None
 
 
 def test_who_comes_in_mid_bar_gets_the_whole_bar(stack: ExitStack) -> None:

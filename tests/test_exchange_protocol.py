@@ -25,6 +25,13 @@ def ask(session: Session, **command: object) -> Any:
     return json.loads(session.receive(json.dumps(command)))
 
 
+def test_the_limits_are_binances() -> None:
+    assert (protocol.PING_EVERY, protocol.PONG_WITHIN) == (20, 60)
+    assert protocol.LIFETIME == 24 * 3600 * 1000
+    assert (protocol.INBOUND_PER_SECOND, protocol.STREAMS_PER_CONNECTION) == (5, 1024)
+    assert (protocol.ATTEMPTS_PER_WINDOW, protocol.ATTEMPTS_WINDOW) == (300, 5 * 60)
+
+
 # Targets.
 
 

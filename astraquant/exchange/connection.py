@@ -107,9 +107,8 @@ class Client:
             self._put(delivery)
 
     def hang_up(self, reason: str) -> None:
-        """Say goodbye (1001) after all that is waiting; nothing more is accepted."""
+        """Say goodbye (1001) after all that is waiting."""
         self._put(Goodbye(1001, reason))
-        self._leaving = True
 
     def freeze(self) -> None:
         """Neither read nor write: the connection is open and dead (half-open)."""

@@ -58,6 +58,7 @@ class Server:
         self._update_every = max(2_000, int(FORMING_EVERY * 1000 * clock.speed))
         self._next = 0  # venue time of what is done next
         self._target = 0  # venue time up to which the clock is moved by hand
+        self._ending = False
         self._advancing = asyncio.Lock()
         self._changed = asyncio.Event()  # the agenda, or the target
 
@@ -80,6 +81,7 @@ class Server:
             playing = asyncio.create_task(self._play())
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait([stopping, playing], return_when=asyncio.FIRST_COMPLETED)
+            self._ending = True
             stopping.cancel()
             playing.cancel()
             await self._end_all(server)
@@ -116,6 +118,8 @@ class Server:
                 await asyncio.sleep(_POLL)
             self._clock.jump(self._target)
             await self._settle()
+            if self._ending:  # nothing waits any more, but not because it was sent
+                raise asyncio.CancelledError
 
     async def _settle(self) -> None:
         while any(client.is_behind for client in self.clients.values()):
@@ -146,7 +150,7 @@ class Server:
                 continue
             by_hand = self._next <= self._target
             if due is not None and played == self._next:
-                self._publish(*due)
+                await self._publish(*due, by_hand)
                 due = next(moments, None)
                 if due is None:
                     _log.info("the last candle is played")
@@ -155,8 +159,6 @@ class Server:
                     await self._settle()  # so that all has its place before or behind it
                 heapq.heappop(self._agenda)[2]()
             await asyncio.sleep(0)  # lets the writers go on
-            while by_hand and any(client.is_crowded for client in self.clients.values()):
-                await asyncio.sleep(_POLL)
 
     def _moments(self) -> Iterator[tuple[Moment, Market]]:
         """What happens on all markets, in order of time."""
@@ -167,14 +169,16 @@ class Server:
         ]
         return heapq.merge(*plays, key=lambda pair: pair[0].time)
 
-    def _publish(self, moment: Moment, market: Market) -> None:
+    async def _publish(self, moment: Moment, market: Market, by_hand: bool) -> None:
         # Whoever falls behind leaves out what is forming; a clock moved by hand can wait.
-        late = moment.time > self._target and self._clock.now() - moment.time > self._update_every
+        late = not by_hand and self._clock.now() - moment.time > self._update_every
         if late and moment.kind not in ("trade", "close"):
             return
         wanted = {name for client in self.clients.values() for name in client.session.streams}
         for stream, event in events_of(market, moment, wanted):
             self._put(moment.time, stream, event)
+            while by_hand and any(client.is_crowded for client in self.clients.values()):
+                await asyncio.sleep(_POLL)
 
     def _put(self, moment: int, stream: str, event: dict[str, Any]) -> None:
         if self._faults.time_lie and "E" in event:

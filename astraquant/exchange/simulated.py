@@ -140,7 +140,7 @@ class SimulatedExchange:
     # Faults. Each returns at once; those that count messages meet the next ones that are due.
 
     def kill(self) -> None:
-        """Reset all connections, without a goodbye."""
+        """Reset all connections, without a goodbye; what is still on its way may be lost."""
         self._for_each(Client.reset)
 
     def freeze(self) -> None:
