@@ -384,3 +384,23 @@ def test_wrong_options(options: dict[str, Any], told: str) -> None:
 def test_no_market_at_all() -> None:
     with pytest.raises(DataError, match="no market"):
         SimulatedExchange({})
+
+
+def test_every_market_has_a_name_of_its_own(tmp_path: Path) -> None:
+    """By it clients keep simulated markets apart: other figures or files, another name."""
+
+    def name_of(candles: Any, **options: Any) -> str:
+        with still(candles, **options) as venue:
+            answer = httpx.get(venue.url + "/api/v3/ping", trust_env=False)
+        return answer.headers["X-Simulated-Market"]
+
+    candles = sample(60)
+    names = [name_of(candles), name_of(candles.iloc[:-1]), name_of(candles, symbol="ETHUSDT")]
+    names.append(name_of(candles.assign(trades=candles["trades"] + 1)))
+    names.append(name_of(candles.drop(columns="quote_volume")))
+    (tmp_path / "BTCUSDT-1m-2023-03-01.zip").write_bytes(b"one")
+    names.append(name_of(candles, archives=tmp_path))
+    (tmp_path / "BTCUSDT-1m-2023-03-01.zip").write_bytes(b"two")
+    names.append(name_of(candles, archives=tmp_path))
+    assert len(set(names)) == len(names)
+    assert name_of(candles, start="2023-03-01 00:30") == names[0]

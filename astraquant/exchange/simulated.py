@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +14,7 @@ from types import TracebackType
 import numpy as np
 import pandas as pd
 
-from ..candles import content_hash
+from ..candles import EXTRA_COLUMNS, content_hash
 from ..errors import DataError
 from ..timeframes import from_ms, parse_time
 from . import script
@@ -71,9 +72,9 @@ class SimulatedExchange:
         self._clock = Clock(self._start, _check_speed(speed))
         self._faults = Faults()
         self.ledger = Ledger()
-        identity = "".join(f"{name} {content_hash(tables[name])} " for name in sorted(tables))
-        self._rest = Rest(self._markets, identity, self._clock.speed)
-        folder = Archives(self._markets, None if archives is None else Path(archives))
+        files = None if archives is None else Path(archives)
+        folder = Archives(self._markets, files)
+        self._rest = Rest(self._markets, _identity(tables, files), self._clock.speed)
         self._gate = Gate(self._rest, folder, self._clock, self._faults, self.ledger)
         self._port = _check_port(port)
         self._worker = Worker()
@@ -248,6 +249,21 @@ class SimulatedExchange:
         """The next step of the script; what lies before a restart is not played again."""
         step = self._script.pop(0)
         getattr(self, step.fault)(*step.values)
+
+
+def _identity(tables: Mapping[str, pd.DataFrame], files: Path | None) -> str:
+    """What tells these markets from all others: every figure of the tables, every file served."""
+    digest = hashlib.sha256()
+    for name in sorted(tables):
+        digest.update(f"{name} {content_hash(tables[name])} ".encode())
+        for column in EXTRA_COLUMNS:
+            if column in tables[name]:
+                values = tables[name][column].to_numpy(np.float64)
+                digest.update(column.encode() + values.astype("<f8").tobytes())
+    for path in sorted(files.iterdir()) if files else ():
+        if path.is_file():
+            digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _check_speed(speed: float) -> float:
