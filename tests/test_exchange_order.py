@@ -116,6 +116,16 @@ def test_steps_of_a_script_come_in_their_places(stack: ExitStack) -> None:
     assert {"e": "serverShutdown", "E": begin + 6 * MINUTE} in found
 
 
+def test_a_script_goes_on_after_a_restart(stack: ExitStack) -> None:
+    venue = still(stack, faults=["1m mute", "3m unmute"])
+    venue.advance("2m")
+    venue.stop()
+    venue.start()
+    client = stream(stack, venue, "/ws/btcusdt@kline_1m")
+    venue.advance("3m")
+    assert closes(messages(client)) == minutes_from(START.value // 10**6 + 3 * MINUTE, 2)
+
+
 def test_what_was_due_before_a_command_comes_before_its_reply(stack: ExitStack) -> None:
     venue = still(stack)
     client = stream(stack, venue, "/ws/btcusdt@aggTrade")
