@@ -389,6 +389,7 @@ def test_without_a_network_it_says_what_to_do(year: pd.DataFrame) -> None:
         return str(caught.value)
 
     told = load(None)
+    assert "tried several times. Is there a network? If there is, try again later." in told
     for cure in ('source="sample"', "the path of a file", "SimulatedExchange"):
         assert cure in told
     assert "Kept here" not in told

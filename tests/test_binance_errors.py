@@ -46,8 +46,8 @@ def test_an_unknown_symbol_of_a_small_exchange(venue: SimulatedExchange) -> None
     with pytest.raises(DataError) as caught:
         load_candles("BTCUSDC", "1m", source=venue.url)
     told = str(caught.value)
-    assert "unknown symbol of simulated exchange: " in told
-    assert "'BTCUSDC'. Did you mean 'BTCUSDT'? Known: BTCUSDT, ETHUSDT, SOLUSDT." in told
+    assert "unknown symbol of the simulated exchange 'BTCUSDC'. " in told
+    assert "Did you mean 'BTCUSDT'? Known: BTCUSDT, ETHUSDT, SOLUSDT." in told
     assert asked(venue) == ["time", "klines", "exchangeInfo"]
     with pytest.raises(DataError, match="unknown symbol of .* 'DOGEUSD'"):
         load_candles("DOGEUSD", "1m", start="2023-03-24", end="2023-03-25", source=venue.url)
@@ -136,10 +136,41 @@ def test_spans_that_are_none(venue: SimulatedExchange) -> None:
             load_candles("BTCUSDT", start=start, source=venue.url)
         told = str(caught.value)
         assert "there are no 1m candles yet" in told
-        assert "clock it is 2023-03-25 12:00:20+00:00" in told
+        assert "by the clock of the simulated exchange it is 2023-03-25 12:00:20+00:00" in told
         assert "the last closed candle opened at 2023-03-25 11:59:00+00:00" in told
     with pytest.raises(DataError, match=r"from 2023-03-24 00:00:00.00:00 on; .* begins earlier"):
         load_candles("BTCUSDT", start="2023-03-23 23:59", source=venue.url)
+
+
+def test_the_cures_work_word_for_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASTRAQUANT_CACHE", str(tmp_path))
+    times = pd.date_range("2023-03-24 10:00:07", periods=600, freq="1s", tz="UTC", name="time")
+    with SimulatedExchange(
+        table().iloc[:600].set_axis(times), speed=0, start="2023-03-24 10:05"
+    ) as venue:
+
+        def refusal(**span: str) -> str:
+            with pytest.raises(DataError) as caught:
+                load_candles("BTCUSDT", "1s", source=venue.url, **span)
+            return str(caught.value)
+
+        told = refusal(start="2023-03-24")
+        assert 'begins earlier. Say start="2023-03-24 10:00:07", or leave start= out.' in told
+        found = load_candles("BTCUSDT", "1s", start="2023-03-24 10:00:07", source=venue.url)
+        assert found.equals(load_candles("BTCUSDT", "1s", source=venue.url))
+        cure = 'Say an end= after that, and start="2023-03-24 10:00:07" or no start=.'
+        for span in ({}, {"start": "2021-01"}, {"start": "2023-03-24 10:00:01"}):
+            told = refusal(**span, end="2023-03-24 10:00:07")
+            assert "ends before 2023-03-24 10:00:07+00:00" in told
+            assert told.endswith(cure)
+
+
+def test_no_candle_has_closed_yet() -> None:
+    for start in ("2023-03-24", "2023-03-24 00:00:30"):  # none at all; one that is forming
+        with SimulatedExchange(table(), speed=0, start=start) as venue:
+            for begin in (None, "2023-03-23"):
+                with pytest.raises(DataError, match=r"no 1m candles of BTCUSDT yet\. Ask again"):
+                    load_candles("BTCUSDT", start=begin, source=venue.url)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +191,7 @@ def test_what_is_no_exchange(body: bytes, told: str, venue: SimulatedExchange) -
 def test_a_server_of_something_else(venue: SimulatedExchange) -> None:
     venue.answer("/api/v3/time", status=404)
     with pytest.raises(
-        DataError, match="doesn't exist .HTTP 404.. Is it the address of an exchange"
+        DataError, match="doesn't exist .HTTP 404.. Is .* the address of an exchange, without"
     ):
         load_candles("BTCUSDT", source=venue.url)
 

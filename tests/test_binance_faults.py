@@ -507,7 +507,8 @@ def test_an_exchange_that_is_gone(venue: SimulatedExchange) -> None:
     load(venue, "2023-04-03")
     venue.stop()
     with pytest.raises(
-        DataError, match=r"doesn't answer .*Is the simulated exchange still running"
+        DataError,
+        match=r"several times\. Is the simulated exchange still running .* address that it says",
     ):
         load_at_once(venue, "2023-04-03")
 

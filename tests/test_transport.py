@@ -216,7 +216,7 @@ def test_what_is_missing_or_wrong_is_the_callers_matter(
 def test_nobody_listens(venue: SimulatedExchange, transport: Transport, waits: list[float]) -> None:
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as closed:
         nowhere = f"http://127.0.0.1:{closed.server_port}/x"
-    with pytest.raises(Unreachable, match=r"/x doesn't answer \(.*tried several times"):
+    with pytest.raises(Unreachable, match=r"/x doesn't answer \(.*tried several times\.$"):
         transport.get(nowhere)
     assert len(waits) == FIRST_ATTEMPTS - 1
     venue.answer(PATH)
@@ -225,6 +225,32 @@ def test_nobody_listens(venue: SimulatedExchange, transport: Transport, waits: l
     with pytest.raises(Unreachable):
         transport.get(nowhere)
     assert len(waits) == ATTEMPTS - 1
+
+
+@pytest.mark.parametrize("host", ["a..b", "xn--a", "a" * 64 + ".example"])
+def test_hosts_that_have_no_name(host: str, transport: Transport, waits: list[float]) -> None:
+    with pytest.raises(DataError, match=f"http://{host}/x can't be asked for"):
+        transport.get(f"http://{host}/x")
+    assert waits == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTPS_PROXY", "socks5://user:secret@127.0.0.1:9"),  # needs a package that isn't there
+        ("HTTP_PROXY", "http://user:secret@x:port"),
+        ("ALL_PROXY", "gopher://user:secret@127.0.0.1:9"),
+        ("SSL_CERT_FILE", "/nowhere/secret.pem"),
+    ],
+)
+def test_an_environment_that_can_not_be_used(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(DataError, match=f"can't be used .*{variable}.*httpx") as caught:
+        Transport()
+    assert "secret" not in str(caught.value)  # a proxy's address may hold a password
+    Transport(proxies=False).__exit__(None, None, None)  # this machine is asked without them
 
 
 def test_what_is_said_of_us() -> None:

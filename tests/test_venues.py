@@ -118,6 +118,7 @@ def test_a_simulated_exchange_says_what_it_is() -> None:
     assert venue.name == "simulated-0123456789ab"
     assert venue.label == "simulated exchange: my[1m file"
     assert venue.market == "0123456789ab"
+    assert venue.called == "the simulated exchange"
     for market in ("../../etc/x", "0123456789AB", "0123456789ab0"):
         with pytest.raises(DataError, match="expected 12 hex digits"):
             identified(find_venue("http://127.0.0.1:8080"), {"X-Simulated-Market": market})
@@ -134,4 +135,5 @@ def test_a_simulated_exchange_says_what_it_is() -> None:
 def test_any_other_is_called_by_its_address(address: str, name: str) -> None:
     venue = identified(find_venue(address), {})
     assert venue.name == name
+    assert venue.called == venue.label
     assert VENUE.fullmatch(venue.name)

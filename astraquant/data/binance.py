@@ -30,7 +30,7 @@ from ..timeframes import (
 )
 from .archives import Period, days, fetch, months
 from .cache import Cache, CacheError, Month
-from .klines import PAGE, Pages, Rest
+from .klines import PAGE, Pages, Rest, none_closed_yet
 from .pieces import Part, Piece, covers
 from .venues import Unreachable, Venue, identified
 
@@ -135,11 +135,14 @@ class _Load:
     def instead(self) -> str:
         """What can be done where nothing answers."""
         if self.session.venue.is_local:
-            cure = "Is the simulated exchange still running? load_candles needs it while it loads."
+            cure = (
+                "Is the simulated exchange still running (load_candles needs it while it loads), "
+                "and is this the address that it says?"
+            )
         else:
             cure = (
-                'Is there a network? Without one: source="sample", the path of a file, or the '
-                "`url` of a SimulatedExchange."
+                'Is there a network? If there is, try again later. Without one: source="sample", '
+                "the path of a file, or the `url` of a SimulatedExchange."
             )
         name = self.session.venue.name
         entries = [
@@ -185,8 +188,8 @@ class _Load:
         if first is not None and first >= forming:
             last = int(bin_starts(np.array([forming - 1]), self.timeframe)[0])
             raise DataError(
-                f"from {parse_time(first)} on there are no {self.timeframe} candles yet: by "
-                f"{self.session.venue.label}'s clock it is {parse_time(self.session.now)}, and "
+                f"from {parse_time(first)} on there are no {self.timeframe} candles yet: by the "
+                f"clock of {self.session.venue.called} it is {parse_time(self.session.now)}, and "
                 f"the last closed candle opened at {parse_time(last)}. Take an earlier start."
             )
         return forming if stop is None else min(stop, forming)
@@ -200,13 +203,23 @@ class _Load:
         self.listing = self.session.rest.first_candle(self.symbol, self.timeframe)
         wanted = self.listing if first is None else first
         if wanted < self.listing or stop <= self.listing:
-            asked = f"ends before {parse_time(stop)}" if first is None else "begins earlier"
-            raise DataError(
-                f"{self.session.venue.label} has {self.symbol} {self.timeframe} from "
-                f'{parse_time(self.listing)} on; the span asked for {asked}. Say start="'
-                f'{parse_time(self.listing):%Y-%m-%d %H:%M}", or leave start= out.'
-            )
+            raise self._before_the_listing(stop)
         return wanted
+
+    def _before_the_listing(self, stop: int) -> DataError:
+        venue, listing = self.session.venue, parse_time(self.listing)
+        if self.session.now < next_start(self.listing, self.timeframe):
+            return none_closed_yet(venue, self.symbol, self.timeframe)
+        start = f'start="{listing:%Y-%m-%d %H:%M:%S}"'.replace(':00"', '"')
+        cure = f"begins earlier. Say {start}, or leave start= out."
+        if stop <= self.listing:
+            cure = (
+                f"ends before {parse_time(stop)}. Say an end= after that, and {start} or no start=."
+            )
+        return DataError(
+            f"{venue.called} has {self.symbol} {self.timeframe} from {listing} on; the span asked "
+            f"for {cure}"
+        )
 
     def _fetch(
         self, missing: list[Period], spans: dict[Period, tuple[int, int]], pages: Pages
@@ -276,10 +289,10 @@ class _Load:
         """The months' candles as one table, cut to the span."""
         times = np.concatenate([month.times for month in loaded])
         low, high = np.searchsorted(times, [first, stop])
-        label = self.session.venue.label
+        venue = self.session.venue
         if low == high:
             raise DataError(
-                f"{label} has no {self.timeframe} candles of {self.symbol} between "
+                f"{venue.called} has no {self.timeframe} candles of {self.symbol} between "
                 f"{parse_time(first)} and {parse_time(stop)}: trading was halted, or had ended. "
                 "Widen the span."
             )
@@ -288,7 +301,7 @@ class _Load:
             for name in loaded[0].values
         }
         table = pd.DataFrame(values, index=from_ms(times[low:high]), copy=False)
-        table.attrs = {"source": label, "symbol": self.symbol}
+        table.attrs = {"source": venue.label, "symbol": self.symbol}
         return table
 
     def _keep(self, period: Period, month: Month) -> None:

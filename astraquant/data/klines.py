@@ -15,7 +15,7 @@ from ..errors import DataError, unknown
 from ..timeframes import bin_starts, next_start, parse_time
 from .formats import Columns, parse
 from .pieces import Piece, check_rows
-from .venues import Venue
+from .venues import MARKET_DATA, Venue
 
 if TYPE_CHECKING:
     from .transport import Answer, Transport
@@ -51,7 +51,7 @@ class Rest:
         """Open time of the first candle there is (ms UTC): the day of the listing."""
         rows = self.rows(symbol, timeframe, startTime=0, limit=1)
         if rows is None:
-            raise DataError(f"{self.venue.label} has no {timeframe} candles of {symbol} yet.")
+            raise none_closed_yet(self.venue, symbol, timeframe)
         return int(bin_starts(rows.times[:1], timeframe)[0])
 
     def rows(self, symbol: str, timeframe: str, **span: int) -> Columns | None:
@@ -67,7 +67,10 @@ class Rest:
         answer = self._transport.get(url, params, limit=limit)
         check_market(self.venue, answer)
         if answer.status == 404:
-            raise DataError(f"{url} doesn't exist (HTTP 404). Is it the address of an exchange?")
+            raise DataError(
+                f"{url} doesn't exist (HTTP 404). Is {self.venue.rest!r} the address of an "
+                f"exchange, without any path? Expected one such as {MARKET_DATA!r}."
+            )
         if answer.status == 400:
             raise self._refusal(answer, params)
         return answer
@@ -75,7 +78,7 @@ class Rest:
     def _refusal(self, answer: Answer, params: dict[str, str | int]) -> DataError:
         told = _json(answer, self.venue.rest)
         code, text = (told.get("code"), told.get("msg")) if isinstance(told, dict) else (None, told)
-        name, symbol = self.venue.label or self.venue.rest, str(params.get("symbol"))
+        name, symbol = self.venue.called, str(params.get("symbol"))
         if code == INVALID_SYMBOL:
             return DataError(self._unknown_symbol(name, symbol))
         if code == INVALID_INTERVAL:
@@ -133,7 +136,7 @@ class Pages:
             if not self._has_more(cursor):
                 return self._nothing()
         raise DataError(
-            f"{self._rest.venue.label} answers that there are no candles of {self._symbol} from "
+            f"{self._rest.venue.called} answers that there are no candles of {self._symbol} from "
             f"{parse_time(cursor)} on, and that there are. Try again later."
         )
 
@@ -165,11 +168,19 @@ class Pages:
         return piece._replace(until=until)
 
 
+def none_closed_yet(venue: Venue, symbol: str, timeframe: str) -> DataError:
+    """The error for a market that begins with the candle that is forming, or later."""
+    return DataError(
+        f"{venue.called} has no {timeframe} candles of {symbol} yet. Ask again when the first one "
+        "has closed; a SimulatedExchange has closed what lies before its start=."
+    )
+
+
 def check_market(venue: Venue, answer: Answer) -> None:
     """Raise `DataError` if an answer carries another simulated market than its venue does."""
     told = answer.headers.get("X-Simulated-Market", "")
     if venue.name and told and told != venue.market:
-        expected = f"the simulated market {venue.market}" if venue.market else venue.label
+        expected = f"the simulated market {venue.market}" if venue.market else venue.called
         raise DataError(
             f"{venue.rest} answers with prices of the simulated market {told[:40]!r}, not those "
             f"of {expected}. Did another exchange take its address? Load again."

@@ -67,7 +67,7 @@ def load_candles(
         told = source if isinstance(source, str | int | None) else type(source)
         raise DataError(
             f"{unknown('source', told, SOURCES)} Or give the path of a file, or the address of "
-            "an exchange."
+            "an exchange (the `url` of a SimulatedExchange)."
         )
     candles.attrs["symbol"] = symbol
     return candles

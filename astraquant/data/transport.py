@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -58,15 +59,22 @@ class Transport:
     """
 
     def __init__(self, *, proxies: bool = True, wait: Callable[[float], None] = time.sleep) -> None:
-        self._client = httpx.Client(
-            headers={
-                "User-Agent": f"astraquant/{__version__}",
-                "Accept-Encoding": "identity",  # so that a size is a size
-            },
-            timeout=httpx.Timeout(20, connect=10),
-            trust_env=proxies,
-            follow_redirects=False,
-        )
+        try:
+            self._client = httpx.Client(
+                headers={
+                    "User-Agent": f"astraquant/{__version__}",
+                    "Accept-Encoding": "identity",  # so that a size is a size
+                },
+                timeout=httpx.Timeout(20, connect=10),
+                trust_env=proxies,
+                follow_redirects=False,
+            )
+        except (httpx.InvalidURL, ImportError, OSError, ValueError) as error:
+            raise DataError(
+                "the network can't be used as the environment of this process says "
+                f"({error}): see {_names_in_environment()}. A proxy is an address such as "
+                "http://HOST:PORT; SOCKS needs a package: pip install 'httpx[socks]'."
+            ) from error
         self._wait = wait
         self._answered = False
         self._not_before: dict[str, float] = {}  # host -> monotonic time
@@ -96,7 +104,6 @@ class Transport:
         than two minutes, for 403 and 451, a redirect to another host and answers that are too
         large; `Unreachable` if there is no answer.
         """
-        target = httpx.URL(url, params=params)
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_TryAgain),
             stop=self._is_enough,
@@ -106,10 +113,14 @@ class Transport:
             reraise=True,
         )
         try:
-            return retrying(self._follow, target, limit)
+            return retrying(self._follow, httpx.URL(url, params=params), limit)
         except _TryAgain as last:
-            kind = DataError if last.reached else Unreachable
-            raise kind(f"{last}. It was tried several times; try again later.") from last
+            told = f"{last}. It was tried several times"
+            if not last.reached:  # whoever asked knows what can be done instead
+                raise Unreachable(f"{told}.") from last
+            raise DataError(f"{told}; try again later.") from last
+        except UnicodeError as error:  # a label of the host's name is empty, too long, no name
+            raise DataError(f"{url} can't be asked for: its host has no name ({error}).") from error
 
     def _is_enough(self, state: tenacity.RetryCallState) -> bool:
         return state.attempt_number >= (ATTEMPTS if self._answered else FIRST_ATTEMPTS)
@@ -201,6 +212,12 @@ def _busy(name: str, status: int, told: str) -> Exception:
         f"(HTTP {status}). Try again then: what was loaded until now is kept. Other programs on "
         "this machine or network count too."
     )
+
+
+def _names_in_environment() -> str:
+    """The variables that httpx heeds, as far as they are set; a proxy's value may be a secret."""
+    heeded = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+    return ", ".join(name for name in os.environ if name.upper() in heeded) or "its proxies"
 
 
 def _is_count(text: str) -> bool:

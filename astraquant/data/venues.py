@@ -64,6 +64,11 @@ class Venue:
         """Whether it runs on this machine, to which no proxy leads."""
         return _parts(self.rest)["host"] in LOOPBACK
 
+    @property
+    def called(self) -> str:
+        """What a sentence calls it; its address until it is `identified`."""
+        return "the simulated exchange" if self.market else self.label or self.rest
+
 
 def find_venue(source: str) -> Venue:
     """The venue that ``source`` names: "binance", or the address of an exchange's REST.
