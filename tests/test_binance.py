@@ -24,6 +24,7 @@ from astraquant.data.transport import Transport
 from astraquant.data.venues import find_venue
 from astraquant.errors import DataError
 from astraquant.exchange import SimulatedExchange
+from astraquant.resampling import resample
 from astraquant.timeframes import to_ms
 
 
@@ -247,6 +248,39 @@ def test_a_span_before_the_cached_one_is_joined_to_it(
     ]
 
 
+@pytest.mark.parametrize("timeframe", ["1m", "4h"])
+def test_a_span_that_ends_before_the_cached_one(timeframe: str, year: pd.DataFrame) -> None:
+    minutes = year["2023-03-20":"2023-03-29"]  # type: ignore[misc]
+    table = minutes if timeframe == "1m" else resample(minutes, timeframe)
+    with SimulatedExchange(minutes, speed=0, start="2023-03-29") as exchange:
+        exchange.answer("/api/v3/klines", status=403, after=40)  # else it might ask for ever
+
+        def load(start: str, end: str) -> list[str]:
+            before = len(exchange.ledger.requests)
+            loaded = load_candles("BTCUSDT", timeframe, start=start, end=end, source=exchange.url)
+            expected = table[(table.index >= start) & (table.index < end)]
+            pd.testing.assert_frame_equal(loaded, expected, check_freq=False)
+            return asked(exchange, before)
+
+        for day in range(20, 28):  # some lie in REST alone
+            exchange.answer(path_of(f"BTCUSDT-1m-2023-03-{day}"), status=404, times=9)
+        load("2023-03-25", "2023-03-26")
+        load("2023-03-21", "2023-03-22 12:00")
+        assert load("2023-03-21", "2023-03-26") == ["time"]  # what lay between them came too
+
+
+def test_candles_kept_from_a_later_run_of_the_exchange(year: pd.DataFrame) -> None:
+    minutes = year["2023-03-20":"2023-03-29"]  # type: ignore[misc]
+    with SimulatedExchange(minutes, speed=0, start="2023-03-29") as exchange:
+        load_candles("BTCUSDT", "4h", start="2023-03-27", source=exchange.url)
+    with SimulatedExchange(minutes, speed=0, start="2023-03-23 06:00") as exchange:
+        exchange.answer("/api/v3/klines", status=403, after=40)
+        for _ in range(2):  # loaded, and kept
+            found = load_candles("BTCUSDT", "4h", start="2023-03-22", source=exchange.url)
+            assert found.index[[0, -1]].hour.tolist() == [0, 0] and len(found) == 7
+        assert asked(exchange)[-1] == "time"
+
+
 @pytest.fixture(scope="module")
 def whole(year: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     """Minutes of three months with the halt, and what an exchange makes of them: all timeframes."""
@@ -415,7 +449,8 @@ def test_simulated_prices_never_pass_for_binances(
 ) -> None:
     stem = "BTCUSDT-1m-2023-04-03"
     body = json.dumps({"serverTime": venue.now}).encode()
-    venue.answer("/api/v3/time", body=body)  # says nothing of a simulated market; the rest does
+    silent = {"X-Simulated-Market": ""}  # here it doesn't say what it is; everywhere else it does
+    venue.answer("/api/v3/time", body=body, headers=silent)
     with pytest.raises(
         DataError, match=r"prices of the simulated market '[0-9a-f]{12}', not those"
     ):

@@ -111,6 +111,7 @@ class _Load:
         self.cache = Cache()
         self.can_keep = True
         self.listing = 0  # open time of the first candle there is, once it was asked for
+        self.forming = 0  # and of the one that is still forming
         self.kept: dict[str, Month | None] = {}  # what the cache has, by month
 
     def run(self, first: int | None, stop: int | None) -> pd.DataFrame:
@@ -128,7 +129,7 @@ class _Load:
         }
         missing = [period for period in spans if not covers(self._keeps(period), *spans[period])]
         if missing:
-            self._fetch(missing, spans, Pages(self.session.rest, self.symbol, self.timeframe, stop))
+            self._fetch(missing, spans)
         loaded = [month for period in spans if (month := self._keeps(period))]
         return self._table(loaded, first, stop)
 
@@ -184,7 +185,7 @@ class _Load:
 
     def _closed(self, first: int | None, stop: int | None) -> int:
         """Where the span ends: no later than the candle that is still forming."""
-        forming = int(bin_starts(np.array([self.session.now]), self.timeframe)[0])
+        self.forming = forming = int(bin_starts(np.array([self.session.now]), self.timeframe)[0])
         if first is not None and first >= forming:
             last = int(bin_starts(np.array([forming - 1]), self.timeframe)[0])
             raise DataError(
@@ -208,7 +209,7 @@ class _Load:
 
     def _before_the_listing(self, stop: int) -> DataError:
         venue, listing = self.session.venue, parse_time(self.listing)
-        if self.session.now < next_start(self.listing, self.timeframe):
+        if self.forming <= self.listing:
             return none_closed_yet(venue, self.symbol, self.timeframe)
         start = f'start="{listing:%Y-%m-%d %H:%M:%S}"'.replace(':00"', '"')
         cure = f"begins earlier. Say {start}, or leave start= out."
@@ -221,26 +222,35 @@ class _Load:
             f"for {cure}"
         )
 
-    def _fetch(
-        self, missing: list[Period], spans: dict[Period, tuple[int, int]], pages: Pages
-    ) -> None:
+    def _fetch(self, missing: list[Period], spans: dict[Period, tuple[int, int]]) -> None:
         from tqdm.auto import tqdm
 
+        # What is kept of a month begins perhaps after the span: then all between is asked for too.
+        kept = {period: self._joinable(period) for period in missing}
+        reach = [*(spans[period][1] for period in missing), *(m.since for m in kept.values() if m)]
+        pages = Pages(self.session.rest, self.symbol, self.timeframe, max(reach))
         quiet = bool(os.environ.get("TQDM_DISABLE"))  # which tqdm's bar for notebooks overlooks
         label = f"{self.symbol} {self.timeframe}"
         for period in tqdm(missing, label, unit="month", leave=False, disable=quiet):
-            start, end = spans[period]
-            kept = self._keeps(period)
-            part = Part(start, kept)
-            begun = part.until
+            (start, end), month = spans[period], kept[period]
+            part = Part(start, month)
+            begun, least = part.until, month.until - month.since if month else 0
             try:
-                if kept is not None and start < kept.since:
-                    self._complete(part, period, kept.since, pages)
-                    part.join(kept)
+                if month is not None and start < month.since:
+                    self._complete(part, period, month.since, pages)
+                    part.join(month)
                 self._complete(part, period, end, pages)
             finally:  # an interrupt too leaves what is there by then
-                if part.until > begun and (kept is None or part.length >= kept.until - kept.since):
+                if part.until > begun and part.length >= least:
                     self._keep(period, part.month())
+
+    def _joinable(self, period: Period) -> Month | None:
+        """What is kept of a month, unless it begins in the future.
+
+        A simulated exchange may be started anew, and earlier in its market than the last time.
+        """
+        month = self._keeps(period)
+        return None if month is not None and month.since > self.forming else month
 
     def _complete(self, part: Part, period: Period, end: int, pages: Pages) -> None:
         """Let ``part`` grow until ``end`` at least."""
