@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -74,6 +75,11 @@ def venue(candles):
         yield venue
 
 
+def megabytes(*paths):
+    """As `cached_candles` tells them: rounded up, so that what is there is never 0.0."""
+    return math.ceil(sum(path.stat().st_size for path in paths) / 1e5) / 10
+
+
 def fetch(venue, *more, start="2023-03-23", end="2023-03-25"):
     options = ["--start", start, "--end", end, "--source", venue.url, *map(str, more)]
     return ["fetch", "BTCUSDT", "1m", *options]
@@ -85,7 +91,7 @@ def fetch(venue, *more, start="2023-03-23", end="2023-03-25"):
 def test_fetch_says_what_it_got_and_keeps_it(venue, candles, cache, capsys):
     told = shown(capsys, *fetch(venue))
     (path,) = cache.folder.rglob("*.parquet")
-    size = path.stat().st_size / 1e6
+    size = megabytes(path)
     assert told.splitlines() == [
         f"BTCUSDT 1m from simulated exchange: {candles.attrs['source']}",
         "  first    2023-03-23 00:00 UTC",
@@ -125,7 +131,10 @@ def test_fetch_fails_where_nothing_can_be_kept(venue, capsys):
     assert main(fetch(venue)) == 1
     told = capsys.readouterr()
     assert not told.out
-    assert "can't be kept in" in told.err and "--out candles.parquet" in told.err
+    assert "can't be kept in" in told.err
+    last = told.err.splitlines()[-1]  # before it: that nothing could be read either
+    assert last.startswith("astraquant fetch: the candles are loaded, but not kept")
+    assert last.endswith("Or write them to a file: --out candles.parquet.")
 
 
 @pytest.mark.usefixtures("blocked")
@@ -146,6 +155,16 @@ def test_a_part_that_is_kept_is_no_success(cache, capsys):
         march.with_name("2023-04.parquet").mkdir()  # where a file can't be put
         assert main(fetch(venue, start="2023-03-31", end="2023-04-02")) == 1
     assert "can't be kept in" in capsys.readouterr().err
+
+
+def test_an_end_that_is_not_reached_is_told(venue, capsys):
+    assert main(fetch(venue, end="2023-03-26")) == 0
+    note = "note: asked until 2023-03-26 00:00 UTC; the last closed candle opens 2023-03-24 23:59\n"
+    assert capsys.readouterr().err.endswith(note)
+    half = fetch(venue, end="2023-03-24 23:30")  # in the middle of an hour, which opens before
+    half[2] = "1h"
+    assert main(half) == 0
+    assert "note: " not in capsys.readouterr().err
 
 
 def test_what_the_venue_lacks_is_refused(venue, capsys):
@@ -190,8 +209,8 @@ def test_the_cache_is_shown(cache, capsys):
     assert rows["BTCUSDT"][2:8] == "1m 2023-01-01 00:00 2023-02-01 00:02 2,003".split()
     assert rows["ETHUSDT"][2:8] == "1M 2023-03-01 00:00 2023-03-01 00:00 1".split()
     assert rows["SOLUSDT"][2:6] == ["1m", "–", "–", "0"]
-    size = sum(path.stat().st_size for path in cache.folder.rglob("*.parquet"))
-    assert f"in all 4 files, {size / 1e6:,.1f} MB" in told
+    size = megabytes(*cache.folder.rglob("*.parquet"))
+    assert f"in all 4 files, {size:,.1f} MB" in told
     assert "damaged" not in told
 
 
@@ -230,6 +249,16 @@ def test_a_symbol_that_is_not_kept_is_not_removed(cache, capsys):
     assert main("cache --clear BTCUSDT 5m".split()) == 1
     assert "Known: 1m" in capsys.readouterr().err
     assert len(cache.entries()) == 1
+
+
+@pytest.mark.parametrize("words", [[], ["--clear"]])
+def test_a_cache_that_is_no_folder(words, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ASTRAQUANT_CACHE", str(tmp_path / "file"))
+    assert main(["cache", *words]) == 1
+    told = capsys.readouterr()
+    assert f"{tmp_path / 'file'} is no folder" in told.err and "ASTRAQUANT_CACHE" in told.err
+    assert not told.out
 
 
 # exchange

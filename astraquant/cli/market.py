@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import warnings
 from pathlib import Path
@@ -71,10 +72,11 @@ def _fetch(known: argparse.Namespace) -> int:
     told = [str(warning.message) for warning in caught]
     files = _files_of(candles, known)
     if not files and not known.out:  # all that was to be done failed
-        raise DataError("\n".join([*told, "Or write them to a file: --out candles.parquet."]))
+        raise DataError(" ".join([*told, "Or write them to a file: --out candles.parquet."]))
     for text in told:
         print(f"note: {text}", file=sys.stderr)
     _summarise(candles, known.timeframe, files)
+    _note_end(candles, known)
     if known.out:
         write_table(candles.reset_index(), known.out)
         if known.out.suffix == ".csv" and is_synthetic(candles.attrs["source"]):
@@ -131,6 +133,19 @@ def _summarise(candles: pd.DataFrame, timeframe: str, files: list[Entry]) -> Non
     )
 
 
+def _note_end(candles: pd.DataFrame, known: argparse.Namespace) -> None:
+    """Say so if the candles end before what was asked for."""
+    from ..candles import times_of
+    from ..timeframes import next_start, parse_time
+
+    last = int(times_of(candles)[-1])
+    if known.end and parse_time(next_start(last, known.timeframe)) < parse_time(known.end):
+        asked, opens = minute(parse_time(known.end)), minute(parse_time(last))
+        print(
+            f"note: asked until {asked} UTC; the last closed candle opens {opens}", file=sys.stderr
+        )
+
+
 def run_cache(arguments: list[str]) -> int:
     """Run `astraquant cache ARGUMENTS` and return its exit code."""
     parser = command_parser("cache", "Show or remove the candles that are kept.", CACHE_EXAMPLES)
@@ -144,6 +159,9 @@ def run_cache(arguments: list[str]) -> int:
     from ..data.cache import Cache
 
     cache = Cache()
+    root = cache.folder.parent
+    if root.exists() and not root.is_dir():
+        raise DataError(f"{root} is no folder. Set ASTRAQUANT_CACHE to a folder, or unset it.")
     if known.clear is None:
         _show(cache)
         return 0
@@ -179,4 +197,5 @@ def _show(cache: Cache) -> None:
 
 
 def _amount(files: int, size: int) -> str:
-    return f"{files:,} file{'' if files == 1 else 's'}, {size / 1e6:,.1f} MB"
+    """So many files and megabytes, rounded up as in `cached_candles`."""
+    return f"{files:,} file{'' if files == 1 else 's'}, {math.ceil(size / 1e5) / 10:,.1f} MB"
