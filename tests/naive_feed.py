@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from naive_resampling import bin_of
 
 from astraquant.candles import Candle
+
+bin_at = lru_cache(10_000)(bin_of)
 
 
 class Loaded(NamedTuple):
@@ -49,10 +52,10 @@ class NaiveBook:
         self.log.append(Answer([row for row in rows if row.time < until], start, until, now))
 
     def bar(self, time: int) -> int:
-        return bin_of(time, self.timeframe)[0]
+        return bin_at(time, self.timeframe)[0]
 
     def after(self, time: int) -> int:
-        return bin_of(time, self.timeframe)[1]
+        return bin_at(time, self.timeframe)[1]
 
     def bar_of(self, event: Any) -> int:
         return event.candle.time if hasattr(event, "candle") else self.bar(event.time)

@@ -95,6 +95,8 @@ class GapLedger:
 
     def _cut(self, start: int, end: int) -> list[_Span]:
         """Take [start, end) out of the ledger; returns what was there."""
+        if start >= end:
+            return []
         first = bisect_right(self._spans, start, key=lambda span: span.end)
         last = bisect_left(self._spans, end, key=lambda span: span.start)
         touched = self._spans[first:last]
