@@ -191,7 +191,7 @@ def arriving(sent: list[Any], schedule: Iterable[tuple[str, int, int]]) -> list[
     return [sent[k] for _, k in sorted(arrivals)]
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(markets(), faults, st.integers(0, 3), st.sets(places, max_size=4), st.booleans(), st.data())
 def test_any_trouble_ends_in_the_markets_own_candles(
     market: Market,
@@ -283,7 +283,7 @@ def any_trade(draw: st.DrawFn) -> AggTrade:
     return AggTrade("ABC", number, price, 0.3, 2 * number, 2 * number + 1, time, maker, time + late)
 
 
-@settings(max_examples=400)
+@settings(max_examples=300)
 @given(rows, st.lists(st.one_of(any_kline(), any_kline(), any_trade(), moments), max_size=12), rows)
 def test_any_events_leave_the_book_as_the_naive_one(
     past: list[Candle], steps: list[Any], answer: list[Candle]

@@ -151,13 +151,13 @@ class CandleBook:
             self._origin = self._horizon = time
         if time < self._origin:
             return self._count("older")
-        before = self.forming
+        before, end = self.forming, self._bar[1]
         changes = self._miss(time, event.event_time) if time > self._horizon else []
         if event.closed:
-            changes += self._close(candle, event.event_time)
+            changes += self._close(candle, end, event.event_time)
         else:
             changes += self._show(time, event.event_time)
-        newer = self._forming.kline(event, next_start(time, self.timeframe))
+        newer = self._forming.kline(event, end)
         if not newer and not event.closed:
             self._count("older")
         return changes + self._changed_from(before)
@@ -213,8 +213,9 @@ class CandleBook:
 
     def _changed_from(self, before: Candle | None) -> list[Change]:
         candle = self.forming
-        changed = candle is not None and candle != before
-        return [Change("forming", candle.time, candle)] if candle is not None and changed else []
+        if candle is None or candle == before:
+            return []
+        return [Change("forming", candle.time, candle)]
 
     def _miss(self, until: int, found: int) -> list[Change]:
         """All bars from the horizon up to ``until`` are missing."""
@@ -237,9 +238,8 @@ class CandleBook:
         self._shown.add(time)
         return []
 
-    def _close(self, candle: Candle, event_time: int) -> list[Change]:
-        """The stream closes a bar."""
-        end = next_start(candle.time, self.timeframe)
+    def _close(self, candle: Candle, end: int, event_time: int) -> list[Change]:
+        """The stream closes a bar, which ends at ``end``."""
         if candle.time < self._horizon:
             if self._closed.row(candle.time) >= 0:
                 return self._compare(candle, event_time)

@@ -95,13 +95,15 @@ class ClosedCandles:
         copy of its own.
         """
         if self._table is None:
-            columns = {}
-            for name, values in zip(_NAMES, self._values, strict=True):
-                column = np.array(values, np.float64)
-                if name in COLUMNS or (len(column) and not np.isnan(column).any()):
-                    columns[name] = column
+            columns = [np.array(column, np.float64) for column in self._values]
+            known = {
+                name: column
+                for name, column in zip(_NAMES, columns, strict=True)
+                if name in COLUMNS or (len(column) and not np.isnan(column).any())
+            }
+            values = np.stack(list(known.values())).T  # one block: such a frame is copied at once
             index = from_ms(np.array(self.times, np.int64))
-            self._table = pd.DataFrame(columns, index=index, copy=False)
+            self._table = pd.DataFrame(values, index=index, columns=list(known), copy=False)
             self._table.attrs = self._attrs
         return self._table.copy(deep=False)
 
