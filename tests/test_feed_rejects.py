@@ -76,6 +76,11 @@ def test_what_is_no_message_is_rejected(message: bytes | str) -> None:
     event.text.encode()  # nothing that can't be written to a log
 
 
+def test_the_name_of_a_stream_is_text() -> None:
+    assert isinstance(parsed({"stream": "x", "data": TRADE}), Trade)
+    assert isinstance(parsed({"stream": 5, "data": TRADE}), Rejected)
+
+
 def test_a_large_message_is_rejected_unread() -> None:
     fill = MAX_SIZE - len(dumped(changed(BOOK, "x", "")))
     largest = changed(BOOK, "x", "y" * fill)
@@ -248,6 +253,9 @@ def test_a_bar_lies_on_the_grid_and_ends_before_the_next(interval: str, unit: in
 def test_an_interval_that_does_not_exist(interval: str) -> None:
     assert interval not in DURATIONS
     assert isinstance(parsed(KLINE, "k.i", interval), Rejected)
+    event = parsed(KLINE, "k.i", interval + "x" * 1000)
+    assert isinstance(event, Rejected)
+    assert len(event.reason) < QUOTED
 
 
 # Row 14: candles that can't be.
@@ -292,3 +300,6 @@ def test_the_reason_names_the_field() -> None:
         event = parsed(KLINE, path, value)
         assert isinstance(event, Rejected)
         assert f"$.{path}" in event.reason
+    event = parse('{"id":1}')
+    assert isinstance(event, Rejected)
+    assert event.reason == "neither an event (e) nor a reply"
