@@ -297,7 +297,7 @@ def test_made_up_figures_are_those_of_the_trades(market_data: Path) -> None:
     ("column", "value", "message"),
     [
         ("close", 1.123456789, r"close is 1.123456789 at 2023-01-01 00:01.*candles.round\(8\)"),
-        ("volume", 0.1 + 0.2, r"volume is 0.30000000000000004 at .*at most 8 decimals.*in all: 1"),
+        ("volume", 0.1 + 0.2, r"volume is 0.300000001 at .*at most 8 decimals.*in all: 1"),
         ("quote_volume", 1e-9, r"quote_volume is 1e-09"),
         ("trades", 2.5, r"trades is 2.5 at .*expected a whole number"),
         ("volume", 1e13 + 0.5, r"volume is 1.*too large to be kept with 8 decimals"),
@@ -538,3 +538,24 @@ def test_two_markets_of_one_table_are_one_market(market_data: Path) -> None:
     for time in reversed(times_of(candles).tolist()):  # asked for in another order
         other.trades(time, time + MINUTE)
     assert one.trades(0, one.end) == other.trades(0, other.end)
+
+
+@pytest.mark.parametrize("timeframe", ["15m", "1h", "1d"])
+def test_resampled_candles_are_played_without_their_rounding_errors(timeframe: str) -> None:
+    """The volumes of such a table are sums of floats: 0.1 + 0.2 is meant to be 0.3."""
+    candles = load_candles("BTCUSDT", timeframe, start="2023-03-01", end="2023-04-01")
+    assert (candles.round(8) != candles).any(axis=None)
+    market = Market(candles, "BTCUSDT")
+    played = market.klines(timeframe, start=None, end=None, limit=5_000, now=market.end)
+    assert len(played) == len(candles)
+    columns = {"volume": "volume", "quote_volume": "quote_volume", "close": "close"}
+    for column, field in columns.items():
+        shown = np.array([getattr(bar, field) for bar in played]) / 1e8
+        np.testing.assert_allclose(shown, candles[column], rtol=1e-12)
+
+
+def test_decimals_that_are_meant_are_not_taken_for_rounding_errors() -> None:
+    candles = load_candles("BTCUSDT", "1h", start="2023-03-01", end="2023-03-03")
+    candles.iloc[3, candles.columns.get_loc("volume")] = 12.123456789
+    with pytest.raises(DataError, match=r"volume is 12\.123456789 .*candles\.round\(8\)"):
+        Market(candles, "BTCUSDT")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..candles import PRICES, Floats, check_candles, times_of
+from ..candles import PRICES, SUMS, Floats, check_candles, times_of
 from ..errors import DataError
 from ..timeframes import Times, bin_starts, from_ms, infer_timeframe, next_start
 from .path import Shape
-from .records import UNIT
+from .records import PLACES, UNIT
 from .units import Decimals, Integers, Totals
 
 _SAFE = 2**62  # products below it fit 64 bits
+_NOISE = 1e-12  # what adding up floats leaves behind, as a fraction
 _FEW, _SPREAD = 8, 5  # aggregates of a candle: 8 to 12, as its place has it; never more than trades
 
 
@@ -25,8 +26,9 @@ class Figures:
     volume, the quote volume is volume × (open + high + low + close) / 4, the takers' part of it
     goes with their volume, and there are as many trades as the path has aggregates.
 
-    Raises `DataError` for a table that isn't one, a value with more than 8 decimals, trades that
-    are no whole number, a bar off the grid of its timeframe.
+    Raises `DataError` for a table that isn't one, a value with more than 8 decimals (the rounding
+    errors of sums, of resampled candles say, are taken off first), trades that are no whole number,
+    a bar off the grid of its timeframe.
     """
 
     def __init__(self, candles: pd.DataFrame) -> None:
@@ -35,6 +37,7 @@ class Figures:
         self.timeframe = infer_timeframe(self.times)
         _check_grid(self.times, self.timeframe)
         values = {str(name): table[name].to_numpy() for name in table.columns}
+        values |= {name: _as_meant(values[name]) for name in SUMS if name in values}
 
         prices = Decimals({name: values[name] for name in PRICES}, self.times)
         self.price_decimals, self.tick = prices.places, prices.unit
@@ -148,3 +151,13 @@ def _check_grid(times: Times, timeframe: str) -> None:
             f"the candle at {from_ms(times)[row]} doesn't open on the grid of {timeframe} as an "
             f"exchange's do (such candles in all: {int(off.sum())}). Drop it: candles.drop(time)."
         )
+
+
+def _as_meant(sums: Floats) -> Floats:
+    """Sums of floats, as resampled candles have them, without what adding up left behind.
+
+    From 2**53 units of 1e-8 on no float has further decimals.
+    """
+    rounded = np.round(sums, PLACES)
+    noisy = (np.abs(rounded - sums) <= _NOISE * sums) & (sums * UNIT < 2.0**53)
+    return np.where(noisy, rounded, sums)
