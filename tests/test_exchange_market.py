@@ -297,7 +297,7 @@ def test_made_up_figures_are_those_of_the_trades(market_data: Path) -> None:
     ("column", "value", "message"),
     [
         ("close", 1.123456789, r"close is 1.123456789 at 2023-01-01 00:01.*candles.round\(8\)"),
-        ("volume", 0.1 + 0.2, r"volume is 0.300000001 at .*at most 8 decimals.*in all: 1"),
+        ("volume", 0.300000001, r"volume is 0.300000001 at .*at most 8 decimals.*in all: 1"),
         ("quote_volume", 1e-9, r"quote_volume is 1e-09"),
         ("trades", 2.5, r"trades is 2.5 at .*expected a whole number"),
         ("volume", 1e13 + 0.5, r"volume is 1.*too large to be kept with 8 decimals"),
