@@ -182,7 +182,8 @@ class NaiveBook:
             if isinstance(entry, Loaded | Answer):
                 continue
             if not hasattr(entry, "candle"):
-                if anchor is None or self.is_news(entry, anchor):
+                known = [trade for trade in trades if trade.first_id == entry.first_id]
+                if not known and (anchor is None or self.is_news(entry, anchor)):
                     trades.append(entry)
                 continue
             if base is None or key(entry) > key(base):
@@ -235,3 +236,8 @@ def with_trade(candle: Candle | None, trade: Any, bar: int) -> Candle:
         taker_buy_volume=candle.taker_buy_volume + taker,
         taker_buy_quote_volume=candle.taker_buy_quote_volume + taker * price,
     )
+
+
+def candle_at(time: int, number: int) -> Candle:
+    """Some candle: another one for each number."""
+    return Candle(time, 2.0, 3.0 + number, 1.0, 2.5, float(number), 0.1 * number, 1.0, 0.5, 0.25)

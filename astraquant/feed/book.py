@@ -157,7 +157,7 @@ class CandleBook:
             changes += self._close(candle, end, event.event_time)
         else:
             changes += self._show(time, event.event_time)
-        newer = self._forming.kline(event, end)
+        newer = self._forming.kline(event)
         if not newer and not event.closed:
             self._count("older")
         return changes + self._changed_from(before)

@@ -22,13 +22,12 @@ class Forming:
     """What the stream shows of the bar that is not over yet. Times are int ms UTC.
 
     `candle`: the newest kline and, on top of it, all trades that follow it without a hole in their
-    ids, in the order of ids; None when nothing is known of a bar after the last closing kline.
+    ids, in the order of ids. It may be of a bar that is over; None while nothing is known.
     """
 
     def __init__(self) -> None:
         self.candle: Candle | None = None
         self._base: Candle | None = None  # the newest kline, if it is not a closing one
-        self._floor = 0  # trades of bars before this one add nothing to it
         self._key: _Key | None = None  # of the newest kline
         self._anchor: _Key | None = None  # of the newest one that names its last trade
         self._trades: dict[int, tuple[int, AggTrade]] = {}  # those after it, by first id: with bar
@@ -40,8 +39,8 @@ class Forming:
         """Whether trades have come that `candle` lacks, since others before them haven't."""
         return len(self._trades) > self._folded
 
-    def kline(self, event: Kline, end: int) -> bool:
-        """Take a kline of the bar that ends at ``end``; returns False if a newer one is known."""
+    def kline(self, event: Kline) -> bool:
+        """Take a kline, closing or not; returns False if a newer one is known."""
         time = event.candle.time
         key = (time, event.closed, event.event_time, event.last_id)
         newer = self._key is None or key > self._key
@@ -49,7 +48,6 @@ class Forming:
         if newer:
             self._key = key
             self._base = None if event.closed else event.candle
-            self._floor = end if event.closed else time
         if anchors:
             self._anchor = key
             self._trades = {
@@ -85,7 +83,7 @@ class Forming:
             bar, trade = self._trades[self._chain + 1]
             self._chain = trade.last_id
             self._folded += 1
-            if bar >= self._floor and (self.candle is None or bar >= self.candle.time):
+            if self.candle is None or bar >= self.candle.time:
                 self.candle = _with_trade(self.candle, trade, bar)
 
 
