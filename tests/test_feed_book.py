@@ -226,10 +226,8 @@ def ask(both: Both, market: Market, timeframe: str, now: int, greedy: bool) -> N
 def check_truth(both: Any, true: dict[int, Candle], past: list[Candle]) -> None:
     """Nothing lost, nothing twice, nothing different; each gap is what it is said to be."""
     book = both.book
-    first = min(
-        (change.time for change in both.changes), default=max(true, default=0) + 1
-    )  # none came
-    first = past[0].time if past else first
+    begun = [change.time for change in both.changes]  # or nothing arrived at all
+    first = past[0].time if past else min(begun, default=max(true, default=0) + 1)
     kept = [candle for time, candle in true.items() if time >= first]
     assert rows_of(book.candles) == [tuple(candle) for candle in kept]
     told_of = [c for c in both.changes if c.kind in ("closed", "filled")]
