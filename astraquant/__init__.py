@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .errors import FeedError as FeedError
     from .errors import StrategyError as StrategyError
     from .exchange import SimulatedExchange as SimulatedExchange
+    from .feed.feed import Feed as Feed
     from .resampling import CandleBuilder as CandleBuilder
     from .resampling import resample as resample
     from .strategies import Range as Range
@@ -46,6 +47,7 @@ _HOME = {
         "strategies",
     ),
     "SimulatedExchange": "exchange",
+    "Feed": "feed.feed",
     "check_strategy": "causality",
     **dict.fromkeys(("backtest", "Backtest"), "backtesting"),
     **dict.fromkeys(("sweep", "Sweep"), "sweeping"),

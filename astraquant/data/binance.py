@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -51,6 +52,7 @@ def load_binance(
     venue: Venue,
     *,
     transport: Transport | None = None,
+    progress: bool = True,
 ) -> pd.DataFrame:
     """The closed candles with start <= open time < end; see `load_candles`.
 
@@ -62,7 +64,7 @@ def load_binance(
     if first is not None and first == stop:
         raise DataError(f"no {timeframe} candle opens between {start} and {end}. Widen the span.")
     with Session(venue, transport) as session:
-        load = _Load(symbol, timeframe, session)
+        load = _Load(symbol, timeframe, session, progress)
         try:
             return load.run(first, stop)
         except Unreachable as error:
@@ -106,8 +108,9 @@ class Session:
 class _Load:
     """One span of one symbol's candles on its way here."""
 
-    def __init__(self, symbol: str, timeframe: str, session: Session) -> None:
+    def __init__(self, symbol: str, timeframe: str, session: Session, progress: bool) -> None:
         self.symbol, self.timeframe, self.session = symbol, timeframe, session
+        self.progress = progress
         self.cache = Cache()
         self.can_keep = True
         self.listing = 0  # open time of the first candle there is, once it was asked for
@@ -223,15 +226,11 @@ class _Load:
         )
 
     def _fetch(self, missing: list[Period], spans: dict[Period, tuple[int, int]]) -> None:
-        from tqdm.auto import tqdm
-
         # What is kept of a month begins perhaps after the span: then all between is asked for too.
         kept = {period: self._joinable(period) for period in missing}
         reach = [*(spans[period][1] for period in missing), *(m.since for m in kept.values() if m)]
         pages = Pages(self.session.rest, self.symbol, self.timeframe, max(reach))
-        quiet = bool(os.environ.get("TQDM_DISABLE"))  # which tqdm's bar for notebooks overlooks
-        label = f"{self.symbol} {self.timeframe}"
-        for period in tqdm(missing, label, unit="month", leave=False, disable=quiet):
+        for period in self._shown(missing):
             (start, end), month = spans[period], kept[period]
             part = Part(start, month)
             begun, least = part.until, month.until - month.since if month else 0
@@ -243,6 +242,17 @@ class _Load:
             finally:  # an interrupt too leaves what is there by then
                 if part.until > begun and part.length >= least:
                     self._keep(period, part.month())
+
+    def _shown(self, missing: list[Period]) -> Iterable[Period]:
+        """The months, with a progress bar if one is wanted."""
+        if not self.progress:
+            return missing
+        from tqdm.auto import tqdm
+
+        quiet = bool(os.environ.get("TQDM_DISABLE"))  # which tqdm's bar for notebooks overlooks
+        label = f"{self.symbol} {self.timeframe}"
+        bar: Iterable[Period] = tqdm(missing, label, unit="month", leave=False, disable=quiet)
+        return bar
 
     def _joinable(self, period: Period) -> Month | None:
         """What is kept of a month, unless it begins in the future.

@@ -37,15 +37,7 @@ class Rest:
     def server_time(self) -> tuple[int, Answer]:
         """The venue's time, ms UTC, and the whole answer, whose headers say who answered."""
         answer = self._ask("time")
-        time = _json(answer, f"{self.venue.rest}/api/v3/time")
-        time = time.get("serverTime") if isinstance(time, dict) else None
-        if not isinstance(time, int):
-            raise DataError(
-                f"{self.venue.rest} doesn't answer as an exchange does: its time is "
-                f"{answer.body[:60]!r}. Is it the right address?"
-            )
-        parse_time(time, f"the time of {self.venue.rest}")
-        return time, answer
+        return time_in(answer, self.venue), answer
 
     def first_candle(self, symbol: str, timeframe: str) -> int:
         """Open time of the first candle there is (ms UTC): the day of the listing."""
@@ -76,7 +68,7 @@ class Rest:
         return answer
 
     def _refusal(self, answer: Answer, params: dict[str, str | int]) -> DataError:
-        told = _json(answer, self.venue.rest)
+        told = json_of(answer, self.venue.rest)
         code, text = (told.get("code"), told.get("msg")) if isinstance(told, dict) else (None, told)
         name, symbol = self.venue.called, str(params.get("symbol"))
         if code == INVALID_SYMBOL:
@@ -90,7 +82,7 @@ class Rest:
 
     def _unknown_symbol(self, name: str, symbol: str) -> str:
         try:
-            listed = _json(self._ask("exchangeInfo"), self.venue.rest)
+            listed = json_of(self._ask("exchangeInfo"), self.venue.rest)
             symbols = sorted(str(entry["symbol"]) for entry in listed["symbols"])
         except (DataError, LookupError, TypeError) as error:
             _log.info("the symbols of %s can't be listed: %s", name, error)
@@ -132,9 +124,11 @@ class Pages:
                 limit=PAGE,
             )
             if found is not None:
-                return self._closed(found, cursor)
+                return closed_rows(
+                    found, self._rest.venue, self._symbol, self._timeframe, cursor, self._stop
+                )
             if not self._has_more(cursor):
-                return self._nothing()
+                return no_rows(self._stop)
         raise DataError(
             f"{self._rest.venue.called} answers that there are no candles of {self._symbol} from "
             f"{parse_time(cursor)} on, and that there are. Try again later."
@@ -145,27 +139,35 @@ class Pages:
         last = self._rest.rows(self._symbol, self._timeframe, endTime=self._stop - 1, limit=1)
         return last is not None and int(last.times[-1]) >= cursor
 
-    def _nothing(self) -> Piece:
-        none = np.empty(0, np.float64)
-        values = dict.fromkeys((*COLUMNS, *EXTRA_COLUMNS), none)
-        return Piece(np.empty(0, np.int64), values, self._stop)
 
-    def _closed(self, found: Columns, cursor: int) -> Piece:
-        """The rows from ``cursor`` on, each time once, without a candle that is still forming."""
-        name = f"{self._rest.venue.rest}/api/v3/klines for {self._symbol} {self._timeframe}"
-        times = found.times
-        if times[-1] < cursor:
-            raise DataError(
-                f"{name} makes no progress: asked for {parse_time(cursor)} it answers "
-                f"{parse_time(int(times[-1]))}. What was loaded until then is kept."
-            )
-        once = np.append(times[1:] != times[:-1], True) & (times >= cursor)
-        kept = once & (times < self._stop)
-        rows = Columns(times[kept], {key: array[kept] for key, array in found.values.items()})
-        last = int(bin_starts(times[-1:], self._timeframe)[0])
-        until = min(self._stop, next_start(last, self._timeframe))
-        piece = check_rows(rows, name, self._timeframe, cursor, self._stop)
-        return piece._replace(until=until)
+def no_rows(until: int) -> Piece:
+    """A piece without candles: the venue has none before ``until``."""
+    none = np.empty(0, np.float64)
+    values = dict.fromkeys((*COLUMNS, *EXTRA_COLUMNS), none)
+    return Piece(np.empty(0, np.int64), values, until)
+
+
+def closed_rows(
+    found: Columns, venue: Venue, symbol: str, timeframe: str, cursor: int, stop: int
+) -> Piece:
+    """One answer's rows with cursor <= open time < stop, each time once, without a forming one.
+
+    ``stop`` is the open time of the bar that is forming, or earlier. The piece ends where the last
+    row's bar does.
+    """
+    name = f"{venue.rest}/api/v3/klines for {symbol} {timeframe}"
+    times = found.times
+    if times[-1] < cursor:
+        raise DataError(
+            f"{name} makes no progress: asked for {parse_time(cursor)} it answers "
+            f"{parse_time(int(times[-1]))}. What was loaded until then is kept."
+        )
+    once = np.append(times[1:] != times[:-1], True) & (times >= cursor)
+    kept = once & (times < stop)
+    rows = Columns(times[kept], {key: array[kept] for key, array in found.values.items()})
+    last = int(bin_starts(times[-1:], timeframe)[0])
+    piece = check_rows(rows, name, timeframe, cursor, stop)
+    return piece._replace(until=min(stop, next_start(last, timeframe)))
 
 
 def none_closed_yet(venue: Venue, symbol: str, timeframe: str) -> DataError:
@@ -187,7 +189,21 @@ def check_market(venue: Venue, answer: Answer) -> None:
         )
 
 
-def _json(answer: Answer, url: str) -> Any:
+def time_in(answer: Answer, venue: Venue) -> int:
+    """The venue's time in an answer of /api/v3/time, ms UTC."""
+    time = json_of(answer, f"{venue.rest}/api/v3/time")
+    time = time.get("serverTime") if isinstance(time, dict) else None
+    if not isinstance(time, int):
+        raise DataError(
+            f"{venue.rest} doesn't answer as an exchange does: its time is "
+            f"{answer.body[:60]!r}. Is it the right address?"
+        )
+    parse_time(time, f"the time of {venue.rest}")
+    return time
+
+
+def json_of(answer: Answer, url: str) -> Any:
+    """The JSON of an answer, or a `DataError` that says that it is none."""
     try:
         return json.loads(answer.body)
     except ValueError as error:

@@ -10,9 +10,9 @@ import email.utils
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import httpx
 import tenacity
@@ -42,7 +42,7 @@ class Answer(NamedTuple):
     headers: Mapping[str, str]
 
 
-class _TryAgain(Exception):
+class TryAgain(Exception):
     """An attempt failed in a way that may pass. ``after``: seconds the venue asked to wait."""
 
     def __init__(self, reason: str, after: float | None = None, *, reached: bool = True) -> None:
@@ -59,22 +59,8 @@ class Transport:
     """
 
     def __init__(self, *, proxies: bool = True, wait: Callable[[float], None] = time.sleep) -> None:
-        try:
-            self._client = httpx.Client(
-                headers={
-                    "User-Agent": f"astraquant/{__version__}",
-                    "Accept-Encoding": "identity",  # so that a size is a size
-                },
-                timeout=httpx.Timeout(20, connect=10),
-                trust_env=proxies,
-                follow_redirects=False,
-            )
-        except (httpx.InvalidURL, ImportError, OSError, ValueError) as error:
-            raise DataError(
-                "the network can't be used as the environment of this process says "
-                f"({error}): see {_names_in_environment()}. A proxy is an address such as "
-                "http://HOST:PORT; SOCKS needs a package: pip install 'httpx[socks]'."
-            ) from error
+        with usable_network():
+            self._client = httpx.Client(**client_options(proxies=proxies))
         self._wait = wait
         self._answered = False
         self._not_before: dict[str, float] = {}  # host -> monotonic time
@@ -105,7 +91,7 @@ class Transport:
         large; `Unreachable` if there is no answer.
         """
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_TryAgain),
+            retry=tenacity.retry_if_exception_type(TryAgain),
             stop=self._is_enough,
             wait=_pause,
             sleep=self._wait,
@@ -114,7 +100,7 @@ class Transport:
         )
         try:
             return retrying(self._follow, httpx.URL(url, params=params), limit)
-        except _TryAgain as last:
+        except TryAgain as last:
             told = f"{last}. It was tried several times"
             if not last.reached:  # whoever asked knows what can be done instead
                 raise Unreachable(f"{told}.") from last
@@ -140,13 +126,13 @@ class Transport:
             with self._client.stream("GET", url) as response:
                 self._answered = True
                 self._heed_weight(url.host, response.headers)
-                _check_status(url, response)
+                check_status(url, response)
                 return Answer(response.status_code, _body(url, response, limit), response.headers)
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
             lost = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
             reached = self._answered and not lost
-            raise _TryAgain(f"{_name(url)} doesn't answer ({reason})", reached=reached) from error
+            raise TryAgain(f"{_name(url)} doesn't answer ({reason})", reached=reached) from error
 
     def _heed_weight(self, host: str, headers: Mapping[str, str]) -> None:
         """If most of this minute's weight is used, let the next request wait for the next one."""
@@ -164,10 +150,36 @@ class Transport:
             self._wait(left)
 
 
+def client_options(*, proxies: bool) -> dict[str, Any]:
+    """What each client of HTTP here is made with."""
+    return {
+        "headers": {
+            "User-Agent": f"astraquant/{__version__}",
+            "Accept-Encoding": "identity",  # so that a size is a size
+        },
+        "timeout": httpx.Timeout(20, connect=10),
+        "trust_env": proxies,
+        "follow_redirects": False,
+    }
+
+
+@contextlib.contextmanager
+def usable_network() -> Iterator[None]:
+    """Say what is wrong in the environment if a client can't be made in it."""
+    try:
+        yield
+    except (httpx.InvalidURL, ImportError, OSError, ValueError) as error:
+        raise DataError(
+            "the network can't be used as the environment of this process says "
+            f"({error}): see {_names_in_environment()}. A proxy is an address such as "
+            "http://HOST:PORT; SOCKS needs a package: pip install 'httpx[socks]'."
+        ) from error
+
+
 def _pause(state: tenacity.RetryCallState) -> float:
     """Seconds until the next attempt: what the venue asked for, else random and growing."""
     error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, _TryAgain) and error.after is not None:
+    if isinstance(error, TryAgain) and error.after is not None:
         return error.after
     return tenacity.wait_random_exponential(multiplier=0.5, max=20)(state)
 
@@ -179,7 +191,7 @@ def _tell(state: tenacity.RetryCallState) -> None:
     _log.log(level, "%s: trying again in %.1f s.", error, pause)
 
 
-def _check_status(url: httpx.URL, response: httpx.Response) -> None:
+def check_status(url: httpx.URL, response: httpx.Response) -> None:
     """Let pass what an answer can be made of; raise for the rest."""
     status, name = response.status_code, _name(url)
     if status in (429, 418):
@@ -196,7 +208,7 @@ def _check_status(url: httpx.URL, response: httpx.Response) -> None:
             f"environment variable {REST_VARIABLE} names another host, set it to {MARKET_DATA}."
         )
     if status >= 500:
-        raise _TryAgain(f"{name} has trouble of its own (HTTP {status})")
+        raise TryAgain(f"{name} has trouble of its own (HTTP {status})")
     if status not in (200, 301, 302, 303, 307, 308, 400, 404):
         raise DataError(f"{name} answers HTTP {status}, which nothing is known to do about.")
 
@@ -205,7 +217,7 @@ def _busy(name: str, status: int, told: str) -> Exception:
     """429: asked too much; 418: went on in spite of it. Wait if that isn't long."""
     seconds = int(told) if _is_count(told) else NO_WAIT_TOLD
     if seconds <= LONGEST_WAIT:
-        return _TryAgain(f"{name} was asked too much (HTTP {status})", seconds)
+        return TryAgain(f"{name} was asked too much (HTTP {status})", seconds)
     until = parse_time(round(time.time() + seconds) * 1000)
     return DataError(
         f"{name} was asked too much and refuses this machine for {seconds} s, until {until} "

@@ -1,5 +1,5 @@
 """A simulated exchange: Binance's wire protocol over any candles, with faults on command."""
 
-from .simulated import SimulatedExchange
+from .simulated import SimulatedExchange, running
 
-__all__ = ["SimulatedExchange"]
+__all__ = ["SimulatedExchange", "running"]

@@ -95,7 +95,7 @@ class Rest:
 
     ``content``: what stands for the candles of all markets (their hashes, in any form); 12 hex
     digits made of it come with each answer, so that a client can keep simulated markets apart.
-    ``speed``: how many seconds of ``passed`` are one real second, for ``Retry-After``.
+    ``speed``: venue time over real time, for ``Retry-After``, and told with each answer.
     """
 
     def __init__(
@@ -108,6 +108,7 @@ class Rest:
         self.labels = {
             "X-Simulated-Market": hashlib.sha256(content.encode()).hexdigest()[:12],
             "X-Simulated-Source": _label(market.source for market in self.markets.values()),
+            "X-Simulated-Speed": f"{speed:g}",
         }
 
     def answer(

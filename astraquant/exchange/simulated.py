@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pandas as pd
@@ -84,6 +85,7 @@ class SimulatedExchange:
         """Begin to listen and to play; after a `stop` again, on the same port."""
         try:
             self._port = self._worker.start(self._serve) or self._port
+            _running[self.url] = self
         except OSError as error:
             raise _port_error(self._port, error) from error
         return self
@@ -249,6 +251,15 @@ class SimulatedExchange:
         """The next step of the script; what lies before a restart is not played again."""
         step = self._script.pop(0)
         getattr(self, step.fault)(*step.values)
+
+
+_running: WeakValueDictionary[str, SimulatedExchange] = WeakValueDictionary()
+
+
+def running(url: str) -> SimulatedExchange | None:
+    """The exchange of this process that runs at this address, or None."""
+    found = _running.get(url.rstrip("/"))
+    return found if found is not None and found._worker.is_running else None
 
 
 def _identity(tables: Mapping[str, pd.DataFrame], files: Path | None) -> str:

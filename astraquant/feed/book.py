@@ -106,7 +106,7 @@ class CandleBook:
         """Spans [start, end) of bars over by venue time ``now`` that are to be asked of REST."""
         if self._origin is None:
             return []
-        until = self._start_of(now)
+        until = self.bar_of(now)
         spans: list[tuple[int, int]] = []
         for start, end in (*self._ledger.unanswered(), (self._horizon, until)):
             if start < min(end, until):
@@ -145,7 +145,7 @@ class CandleBook:
         candle = event.candle
         time = candle.time
         here = event.symbol == self.symbol and event.interval == self.timeframe
-        if not here or time != self._start_of(time) or time > event.event_time:
+        if not here or time != self.bar_of(time) or time > event.event_time:
             return self._count("refused")
         if self._origin is None:
             self._origin = self._horizon = time
@@ -166,7 +166,7 @@ class CandleBook:
         """Take one aggregate trade, of the stream or asked for again, in any order."""
         if event.symbol != self.symbol:
             return self._count("refused")
-        bar = self._start_of(event.time)
+        bar = self.bar_of(event.time)
         if self._origin is None:
             self._origin = self._horizon = bar
         if bar < self._origin:
@@ -190,7 +190,7 @@ class CandleBook:
         for a start before the book's first bar, `DataError` for what are no candles in order.
         """
         rows = self._checked(candles, start, until)
-        until = min(until, self._start_of(now))
+        until = min(until, self.bar_of(now))
         if start >= until:
             self.counts["unfinished"] += len(rows)
             return []
@@ -299,7 +299,7 @@ class CandleBook:
             rows = list(candles)
             candle_table(rows)  # raises for what is no candle
         for time in (start, until, *(row.time for row in rows)):
-            if time != self._start_of(time):
+            if time != self.bar_of(time):
                 raise self._off_grid(time)
         if rows and not (start <= rows[0].time and rows[-1].time < until):
             raise FeedError(
@@ -311,10 +311,10 @@ class CandleBook:
     def _off_grid(self, time: int) -> FeedError:
         return FeedError(
             f"{time} ms is no open time of a {self.timeframe} bar; the one around it opens at "
-            f"{self._start_of(time)} ms. Is it of another timeframe?"
+            f"{self.bar_of(time)} ms. Is it of another timeframe?"
         )
 
-    def _start_of(self, time: int) -> int:
+    def bar_of(self, time: int) -> int:
         """Open time of the bar that holds ``time``; most questions are about the same bar."""
         start, end = self._bar
         if not start <= time < end:

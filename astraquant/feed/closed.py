@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from itertools import chain
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from ..candles import COLUMNS, EXTRA_COLUMNS, Candle, check_candles, times_of
+from ..candles import COLUMNS, EXTRA_COLUMNS, Candle, Floats, check_candles, times_of
 from ..errors import DataError
-from ..timeframes import from_ms
+from ..timeframes import Times, from_ms
 
 _NAMES: Final = Candle._fields[1:]
 
@@ -128,6 +128,12 @@ def candles_of(table: pd.DataFrame) -> list[Candle]:
         (table[name].tolist() if name in table else unknown for name in _NAMES),
     )
     return [Candle._make(row) for row in zip(*columns, strict=True)]
+
+
+def rows_of(times: Times, values: Mapping[str, Floats]) -> list[Candle]:
+    """Columns that hold each field of a `Candle` (checked)."""
+    columns = [values[name].tolist() for name in _NAMES]
+    return [Candle._make(row) for row in zip(times.tolist(), *columns, strict=True)]
 
 
 def same(one: Candle, other: Candle) -> bool:

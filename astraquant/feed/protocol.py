@@ -142,6 +142,17 @@ def parse(message: bytes | str) -> Event:
         return Rejected(str(error), _excerpt(message))
 
 
+def parse_trades(body: bytes, symbol: str) -> list[AggTrade]:
+    """The trades in REST's answer about ``symbol``; raises `ValueError` for what is none.
+
+    A trade's own time stands for that of its event.
+    """
+    return [
+        _deal(trade, symbol, _moment(trade.T))
+        for trade in msgspec.json.decode(body, type=list[wire.PastTrade])
+    ]
+
+
 def _event_in(message: bytes | str) -> Event:
     if len(message) > MAX_SIZE:
         raise ValueError(f"the message has {len(message)} bytes, expected at most {MAX_SIZE}")
@@ -224,11 +235,14 @@ def _moment(time: int) -> int:
 
 def _agg_trade(data: _Data) -> AggTrade:
     event = _convert(data, wire.AggTrade)
-    if event.f > event.last:
-        raise ValueError(f"the trades {event.f} to {event.last} are no span of ids")
-    price, quantity, time = float(event.p), float(event.q), _moment(event.T)
-    ids = event.f, event.last
-    return AggTrade(event.s, event.a, price, quantity, *ids, time, event.m, _moment(event.E))
+    return _deal(event, event.s, _moment(event.E))
+
+
+def _deal(deal: wire.AggTrade | wire.PastTrade, symbol: str, event_time: int) -> AggTrade:
+    if deal.f > deal.last:
+        raise ValueError(f"the trades {deal.f} to {deal.last} are no span of ids")
+    price, quantity, time = float(deal.p), float(deal.q), _moment(deal.T)
+    return AggTrade(symbol, deal.a, price, quantity, deal.f, deal.last, time, deal.m, event_time)
 
 
 def _trade(data: _Data) -> Trade | Ignored:

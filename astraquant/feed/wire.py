@@ -86,6 +86,18 @@ class AggTrade(Deal, rename={"last": "l"}):
     last: Count
 
 
+class PastTrade(Struct, rename={"last": "l"}):
+    """One of REST's aggregate trades: as aggTrade, but for what is known when it is asked for."""
+
+    a: Count
+    p: Price
+    q: Quantity
+    f: Count
+    last: Count
+    T: Count
+    m: bool
+
+
 class BookTicker(Struct):
     """bookTicker: spot's has no event name."""
 

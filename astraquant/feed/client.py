@@ -1,0 +1,348 @@
+"""The client: keeps a connection to a venue, and has asked of REST whatever did not come.
+
+One asyncio program. What it knows and decides is in `core`; what it is wired to is an argument, so
+that it runs over any transport, and its only clock is its event loop's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import httpx
+import pandas as pd
+
+from ..data.venues import REST_VARIABLE, Unreachable, Venue
+from ..errors import DataError, FeedError
+from ..timeframes import HOUR
+from .addresses import STREAM_VARIABLE
+from .core import Bars, Core, Newest, Question, Trades, Update
+from .link import OPEN_WITHIN, Connect, Link, Lost
+from .pacing import Pacing
+from .rest import UNTOLD, Failed, Rest
+
+STATES: Final = ("CONNECTING", "LIVE", "STALE", "RECONNECTING", "BACKFILLING", "STOPPED")
+TICK: Final = 0.1  # seconds between looks at what is due
+RENEWAL: Final = 23.5 * HOUR  # ms after which a connection is replaced: Binance ends it at 24 h
+OVERLAP: Final = 10.0  # seconds that the old connection stays if the new one brings nothing
+STEADY: Final = 5.0  # seconds that a connection must live to count as a success
+REGION_WAIT: Final = 300.0  # seconds before asking again a host that refuses this region
+_log = logging.getLogger("astraquant.feed")
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What a client is connected to.
+
+    ``stream``: base of the streams' address ("wss://..."). ``http``: None is the network.
+    ``history``: closed candles of a symbol and timeframe, about so many; raises `Unreachable` where
+    trying again may help, another `DataError` where it can't.
+    """
+
+    venue: Venue
+    stream: str
+    connect: Connect
+    history: Callable[[str, str, int], Awaitable[pd.DataFrame]]
+    http: httpx.AsyncBaseTransport | None = None
+    draw: random.Random = field(default_factory=random.Random)
+
+
+class State(NamedTuple):
+    """One of `STATES`, since when (seconds of the loop's clock), and why, if it is not LIVE."""
+
+    name: str
+    since: float
+    reason: str
+
+
+class _Reader(NamedTuple):
+    """A connection that is being read. ``heard``: it has brought something."""
+
+    link: Link
+    task: asyncio.Task[str]
+    heard: asyncio.Event
+
+
+class Client:
+    """Follows the streams of ``core`` until it is cancelled.
+
+    ``publish`` gets what is new, in order; ``changed`` is called at each new `state`. Both are
+    called in the loop's thread and must return at once.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        wiring: Wiring,
+        *,
+        history: int = 1000,
+        publish: Callable[[list[Update]], object] = lambda updates: None,
+        changed: Callable[[State], object] = lambda state: None,
+    ) -> None:
+        self.core = core
+        self.wiring = wiring
+        self.state = State("CONNECTING", 0.0, "")
+        self._history = history
+        self._publish, self._changed = publish, changed
+        self._connecting, self._asking = Pacing(wiring.draw), Pacing(wiring.draw)
+        self._link: Link | None = None
+        self._renew = asyncio.Event()
+        names = "/".join(core.streams)
+        self._address = f"{wiring.stream}/stream?streams={names}"
+
+    async def run(self) -> None:
+        """Load the history, then follow the streams; raises `FeedError` if that can't be."""
+        self._become("CONNECTING")
+        venue = self.wiring.venue
+        try:
+            await self._load()
+            async with (
+                Rest(venue, self.wiring.http, proxies=not venue.is_local) as rest,
+                asyncio.TaskGroup() as tasks,
+            ):
+                tasks.create_task(self._stay_connected(rest))
+                tasks.create_task(self._watch())
+                tasks.create_task(self._ask_what_is_due(rest))
+        finally:
+            self._become("STOPPED", self.state.reason)
+
+    def _become(self, name: str, reason: str = "") -> None:
+        old = self.state
+        if (name, reason) != (old.name, old.reason) or not old.since:
+            since = old.since if name == old.name and old.since else _now()
+            self.state = State(name, since, reason)
+            self._changed(self.state)
+
+    # History.
+
+    async def _load(self) -> None:
+        pacing = Pacing(self.wiring.draw)
+        for symbol in self.core.tracks:
+            while True:
+                try:
+                    table = await self.wiring.history(symbol, self.core.timeframe, self._history)
+                except Unreachable as error:
+                    pacing.failed(_now())
+                    self._become("RECONNECTING", str(error))
+                    await asyncio.sleep(pacing.wait(_now()))
+                except DataError as error:
+                    raise FeedError(str(error)) from error
+                else:
+                    with self.core.lock:
+                        self.core.load(symbol, table)
+                    break
+
+    # The connection.
+
+    async def _stay_connected(self, rest: Rest) -> None:
+        while True:
+            link = await self._open(rest)
+            if link is not None:
+                began = _now()
+                reader = await self._follow(rest, link)
+                reason = reader.task.result()
+                _log.info("reconnecting: %s", reason)
+                self.core.counts["reconnects"] += 1
+                self._become("RECONNECTING", reason)
+                if reader.heard.is_set() and _now() - began >= STEADY:
+                    self._connecting.succeeded()
+                self._connecting.failed(_now())
+            await self._wait_turn()
+
+    async def _wait_turn(self) -> None:
+        while (wait := self._connecting.wait(_now())) > 0:
+            await asyncio.sleep(wait)
+
+    async def _open(self, rest: Rest) -> Link | None:
+        """Open a connection, or note why not."""
+        self._connecting.attempt(_now())
+        self.core.counts["attempts"] += 1
+        try:
+            if self.wiring.venue.is_local:
+                await rest.time()  # another exchange may have taken the address of a simulated one
+            async with asyncio.timeout(OPEN_WITHIN + 1):
+                link = await self.wiring.connect(self._address)
+        except (Failed, Lost, TimeoutError) as error:
+            reason, after = _explained(error, self.wiring.stream)
+            self._connecting.failed(_now(), after)
+            wait = self._connecting.wait(_now())
+            _log.info("no connection: %s; again in %.1f s", reason, wait)
+            if self._link is None:
+                self._become("RECONNECTING", reason)
+            return None
+        _log.info("WS CONNECTED %s", self._address)
+        self.core.counts["connections"] += 1
+        return link
+
+    async def _follow(self, rest: Rest, link: Link) -> _Reader:
+        """Read a connection, and those that replace it in time, until one ends; returns that."""
+        reader = self._begin(link)
+        try:
+            while True:
+                renewing = asyncio.create_task(self._renew.wait())
+                await asyncio.wait({reader.task, renewing}, return_when=asyncio.FIRST_COMPLETED)
+                renewing.cancel()
+                if reader.task.done():
+                    return reader
+                await self._wait_turn()
+                successor = await self._open(rest)
+                if successor is not None:
+                    old, reader = reader, self._begin(successor, renewed=True)
+                    await _hand_over(old, reader)
+                    self.core.counts["renewals"] += 1
+                    _log.info("the connection was replaced")
+        finally:
+            self._link = None
+            reader.task.cancel()
+            await reader.link.close()
+
+    def _begin(self, link: Link, *, renewed: bool = False) -> _Reader:
+        """Read from a new connection from now on."""
+        self._renew.clear()
+        self._link = link
+        with self.core.lock:
+            self.core.opened(_now(), renewed=renewed)
+        if not renewed:
+            self._become("BACKFILLING")
+        heard = asyncio.Event()
+        return _Reader(link, asyncio.create_task(self._read(link, heard)), heard)
+
+    async def _read(self, link: Link, heard: asyncio.Event) -> str:
+        """Take messages until the connection ends; returns why it did."""
+        core, clock = self.core, asyncio.get_running_loop().time
+        try:
+            while True:
+                message = await link.receive()
+                if _log.isEnabledFor(logging.DEBUG):
+                    _log.debug("WS MESSAGE %s", message[:300])
+                with core.lock:
+                    updates = core.receive(message, clock())
+                if updates:
+                    self._publish(updates)
+                heard.set()
+        except Lost as error:
+            return str(error)
+
+    async def _watch(self) -> None:
+        """Say how things stand; end a connection that is silent, replace one that gets old."""
+        core = self.core
+        while True:
+            await asyncio.sleep(TICK)
+            if self._link is None:
+                continue
+            with core.lock:
+                silence = core.silent(_now())
+                if silence:
+                    core.be_patient(_now())
+                complete = core.is_complete
+                renew = core.shutdown or core.age(_now()) >= RENEWAL
+            if silence:
+                _log.info("stale: %s", silence)
+                core.counts["stale"] += 1
+                self._become("STALE", silence)
+                self._link.abort()
+                self._link = None
+            elif complete:
+                self._become("LIVE")
+            elif self.state.name == "LIVE":
+                self._become("BACKFILLING")
+            if renew:
+                self._renew.set()
+
+    # Questions.
+
+    async def _ask_what_is_due(self, rest: Rest) -> None:
+        again, asked, failed = self._asking, None, False
+        while True:
+            with self.core.lock:
+                question = self.core.question(_now()) if self._link is not None else None
+            # The same one again: its answer changed nothing.
+            waits = again.wait(_now()) > 0 and (failed or question == asked)
+            if question is None or waits:
+                await asyncio.sleep(TICK)
+                continue
+            if question != asked and not failed:
+                again.succeeded()
+            asked, failed, after = question, False, None
+            try:
+                await self._ask(rest, question)
+            except Failed as error:
+                failed, after = True, error.after
+                self.core.counts["failed_questions"] += 1
+                _log.info("not answered: %s", error)
+                if self.state.name == "BACKFILLING":
+                    self._become("BACKFILLING", str(error))
+            again.failed(_now(), after)
+
+    async def _ask(self, rest: Rest, question: Question) -> None:
+        core = self.core
+        if isinstance(question, Trades):
+            trades = await rest.trades(*question)
+            with core.lock:
+                updates = core.trades(question, trades, _now())
+            self._publish(updates)
+            return
+        venue_now = await rest.time()
+        with core.lock:
+            core.told_time(venue_now, _now(), rest.pace)
+        if isinstance(question, Newest):
+            trade = await rest.newest_trade(question.symbol)
+            with core.lock:
+                core.newest(question.symbol, trade, _now())
+            return
+        await self._fill(rest, question, venue_now)
+
+    async def _fill(self, rest: Rest, question: Bars, venue_now: int) -> None:
+        """Ask for all bars of a span, page by page: what has come stays, whatever happens."""
+        core = self.core
+        symbol, start, until = question
+        until = min(until, core.tracks[symbol].book.bar_of(venue_now))
+        found = 0
+        while start < until:
+            piece = await rest.bars(symbol, core.timeframe, start, until)
+            with core.lock:
+                updates = core.bars(symbol, start, piece, venue_now)
+            found += len(piece.times)
+            self._publish(updates)
+            start = piece.until
+        core.counts["backfills"] += 1
+        _log.info("backfilled %s: %d candles until %d", symbol, found, until)
+
+
+async def _hand_over(old: _Reader, new: _Reader) -> None:
+    """Keep the old connection until the new one has brought something; then end it."""
+    heard = asyncio.create_task(new.heard.wait())
+    await asyncio.wait(
+        {heard, old.task, new.task}, timeout=OVERLAP, return_when=asyncio.FIRST_COMPLETED
+    )
+    heard.cancel()
+    await old.link.close()  # what is still on its way is read meanwhile
+    old.task.cancel()
+
+
+def _explained(error: Exception, stream: str) -> tuple[str, float | None]:
+    """Why a connection was refused and what helps, and the seconds to wait at least."""
+    if isinstance(error, TimeoutError):
+        return f"{stream} doesn't answer", None
+    if isinstance(error, Failed):
+        return str(error), error.after
+    assert isinstance(error, Lost)
+    if error.status == 451:
+        return (
+            f"{stream} doesn't serve the region you ask from (HTTP 451). The host for market data "
+            'alone usually does: venue="binance" uses it unless the environment variable '
+            f"{STREAM_VARIABLE} or {REST_VARIABLE} names another",
+            max(REGION_WAIT, error.after or 0.0),
+        )
+    if error.status in (403, 418, 429):
+        after = UNTOLD if error.after is None else error.after
+        return f"{error}; it asks to wait {after:.0f} s", after
+    return str(error), error.after
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

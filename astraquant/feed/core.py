@@ -1,0 +1,324 @@
+"""What a feed knows, and what it has to ask: messages and answers in, updates out.
+
+No socket, no clock: ``now`` is seconds of a clock that never goes back, venue time is in the
+messages. The client (`client`) carries messages, questions and answers; all decisions are here.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ..candles import Candle
+from ..data.pieces import Piece
+from ..timeframes import SECOND, from_ms, next_start
+from .book import CandleBook, Change
+from .closed import rows_of
+from .protocol import AggTrade, Ignored, Kline, Rejected, Reply, Shutdown, parse
+from .trades import TradeIds
+
+GRACE: Final = 3 * SECOND  # ms of venue time that a closing update may be late
+PATIENCE: Final = 10.0  # seconds that a stream may be silent: Binance updates a kline every 2 s
+LONGEST_PATIENCE: Final = 300.0  # with a market in which nothing happens
+HOLE_GRACE: Final = 0.5  # seconds that a trade may come behind a later one
+KEPT: Final = 100  # refused messages that are remembered
+
+_log = logging.getLogger("astraquant.feed")
+
+
+class Update(NamedTuple):
+    """Something new about one symbol's candles; see `Change` for the kinds.
+
+    ``time``: the bar's open time, int ms UTC. ``before``: what a revised candle was.
+    """
+
+    symbol: str
+    kind: str
+    time: int
+    candle: Candle | None
+    before: Candle | None
+
+
+def told(update: Update) -> str:
+    """An update in one line."""
+    time = f"{from_ms(np.array([update.time]))[0]:%Y-%m-%d %H:%M:%S}".removesuffix(":00")
+    candle = update.candle
+    close = f", close {candle.close:.10g}, volume {candle.volume:.10g}" if candle else ""
+    before = f" (close was {update.before.close:.10g})" if update.before else ""
+    return f"{update.kind}: {update.symbol} {time}{close}{before}"
+
+
+class Bars(NamedTuple):
+    """A question: the bars of [start, until)."""
+
+    symbol: str
+    start: int
+    until: int
+
+
+class Trades(NamedTuple):
+    """A question: the trades with the ids ``first`` to ``last``."""
+
+    symbol: str
+    first: int
+    last: int
+
+
+class Newest(NamedTuple):
+    """A question: the newest trade."""
+
+    symbol: str
+
+
+Question = Bars | Trades | Newest
+
+
+class Track:
+    """One symbol: its candles, the ids of its trades, and when its streams were last heard."""
+
+    def __init__(self, symbol: str, timeframe: str) -> None:
+        self.book = CandleBook(symbol, timeframe)
+        self.ids = TradeIds()
+        self.patience = PATIENCE
+        self.heard = 0.0  # when the last kline came, or the connection was opened
+        self.in_klines = -1  # the newest trade that a kline names ...
+        self.in_trades = -1  # ... and that came as a trade
+        self.behind_since: float | None = None  # klines know trades that have not come
+        self.settled = True  # this connection's klines are there, or there are none to come
+        self.ask_newest = False
+        self.doubted: set[int] = set()  # closed bars that trades came for later
+
+
+class Core:
+    """The state of a feed over several symbols. Hold ``lock`` to read it from another thread.
+
+    ``counts``: what has happened how often. ``pace``: seconds of venue time in a real one.
+    ``lag``: seconds by which the last event was behind the venue's clock when it came, None while
+    that is not known.
+    """
+
+    def __init__(self, symbols: Sequence[str], timeframe: str) -> None:
+        self.lock = threading.Lock()
+        self.timeframe = timeframe
+        self.tracks = {symbol: Track(symbol, timeframe) for symbol in symbols}
+        self.counts: Counter[str] = Counter()
+        self.quarantine: deque[Rejected] = deque(maxlen=KEPT)
+        self.shutdown = False  # the venue has announced that it will close the connection
+        self.venue_now = 0  # ms UTC
+        self.lag: float | None = None
+        self.pace = 1.0
+        self._anchor: tuple[float, int, float] | None = None  # now, venue time then, its pace
+        self._opened, self._opened_venue = 0.0, 0  # when the connection was
+
+    @property
+    def streams(self) -> list[str]:
+        """The names of the streams that are to be subscribed to."""
+        kinds = (f"kline_{self.timeframe}", "aggTrade")
+        return [f"{symbol.lower()}@{kind}" for symbol in self.tracks for kind in kinds]
+
+    def load(self, symbol: str, candles: pd.DataFrame) -> None:
+        """Begin with a symbol's history."""
+        self.tracks[symbol].book.load(candles)
+
+    def opened(self, now: float, *, renewed: bool = False) -> None:
+        """A connection was opened: what was missed before it is to be found out.
+
+        ``renewed``: one that still works is being replaced, so that nothing was missed.
+        """
+        self.shutdown = False
+        self._opened, self._opened_venue = now, 0
+        for track in self.tracks.values():
+            track.heard, track.behind_since = now, None
+            if not renewed:
+                track.settled, track.ask_newest = False, True
+
+    def age(self, now: float) -> float:
+        """How old the connection is, ms, by our clock or the venue's, whichever is ahead."""
+        venue = self.venue_now - self._opened_venue if self._opened_venue else 0
+        return max((now - self._opened) * 1000, venue)
+
+    def receive(self, message: bytes | str, now: float) -> list[Update]:
+        """Take one message of the stream."""
+        self.counts["messages"] += 1
+        event = parse(message)
+        if isinstance(event, Kline):
+            return self._kline(event, now)
+        if isinstance(event, AggTrade):
+            return self._trade(event, now)
+        if isinstance(event, Rejected):
+            self.counts["rejected"] += 1
+            self.quarantine.append(event)
+            _log.info("refused a message: %s", event.reason)
+        elif isinstance(event, Shutdown):
+            self.shutdown = True
+        elif isinstance(event, Reply) and event.code is not None:
+            _log.warning("the venue answers with an error: %s (%s)", event.message, event.code)
+        else:
+            self.counts["ignored"] += 1
+            if isinstance(event, Ignored):
+                _log.debug("ignored: %s", event.reason)
+        return []
+
+    def _kline(self, event: Kline, now: float) -> list[Update]:
+        track = self._track(event.symbol)
+        if track is None:
+            return []
+        self.counts["klines"] += 1
+        track.heard, track.settled = now, True
+        self._hear(event.event_time, now)
+        track.in_klines = max(track.in_klines, event.last_id)
+        if track.in_klines <= track.in_trades:
+            track.behind_since = None
+        elif track.behind_since is None:
+            track.behind_since = now
+        _log.debug("Updating candle %s", event.candle)
+        return self._updates(event.symbol, track.book.kline(event))
+
+    def _trade(self, event: AggTrade, now: float) -> list[Update]:
+        track = self._track(event.symbol)
+        if track is None:
+            return []
+        self.counts["trades"] += 1
+        self._hear(event.event_time, now)
+        track.in_trades = max(track.in_trades, event.last_id)
+        if track.in_klines <= track.in_trades:
+            track.behind_since = None
+        if not track.ids.add(event.id, now):
+            self.counts["trades_repeated"] += 1
+        return self._take(track, event)
+
+    def _take(self, track: Track, event: AggTrade) -> list[Update]:
+        """Give a trade to the book; one of a bar that was closed makes that bar doubtful."""
+        book = track.book
+        late = book.counts["late_trades"]
+        changes = book.trade(event)
+        if book.counts["late_trades"] > late:
+            track.doubted.add(book.bar_of(event.time))
+        return self._updates(event.symbol, changes)
+
+    def _track(self, symbol: str) -> Track | None:
+        track = self.tracks.get(symbol)
+        if track is None:
+            self.counts["ignored"] += 1
+        return track
+
+    def _updates(self, symbol: str, changes: list[Change]) -> list[Update]:
+        updates = [
+            Update(symbol, kind, time, candle, before) for kind, time, candle, before in changes
+        ]
+        for update in updates:
+            if update.kind != "forming":
+                self.counts[update.kind] += 1
+                if _log.isEnabledFor(logging.INFO):
+                    _log.info("candle %s", told(update))
+        return updates
+
+    # Time.
+
+    def _hear(self, event_time: int, now: float) -> None:
+        self.venue_now = max(self.venue_now, event_time)
+        self._opened_venue = self._opened_venue or event_time
+        if self._anchor is not None:
+            then, venue, pace = self._anchor
+            self.lag = max(0.0, now - then - (event_time - venue) / 1000 / pace)
+
+    def told_time(self, venue_now: int, now: float, pace: float) -> None:
+        """The venue has told its time; ``pace``: how much of it passes in a second."""
+        self.venue_now, self.pace = venue_now, pace
+        self._anchor = (now, venue_now, pace) if pace > 0 else None
+
+    # Silence.
+
+    def silent(self, now: float) -> str:
+        """Which stream has been silent for too long, in words; "" if none has."""
+        for symbol, track in self.tracks.items():
+            if now - track.heard > track.patience:
+                return f"no candle of {symbol} for {now - track.heard:.0f} s"
+            behind = track.behind_since
+            if behind is not None and now - behind > PATIENCE and not self._asks(track):
+                return f"no trade of {symbol} for {now - behind:.0f} s, though there were some"
+        return ""
+
+    def _asks(self, track: Track) -> bool:
+        return track.ask_newest or bool(track.ids.holes)
+
+    def be_patient(self, now: float) -> None:
+        """A connection has ended in silence: whose market is quiet may be silent for longer.
+
+        It is known to be quiet if the last kline knew the venue's newest trade; see `newest`.
+        """
+        for track in self.tracks.values():
+            if now - track.heard > track.patience:
+                track.patience = min(2 * track.patience, LONGEST_PATIENCE)
+
+    # Questions.
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all candles are there that should be, as far as is known."""
+        return all(
+            track.settled and not track.ask_newest and not self._missing(track)
+            for track in self.tracks.values()
+        )
+
+    def _missing(self, track: Track) -> list[tuple[int, int]]:
+        return track.book.missing(self.venue_now - GRACE)
+
+    def question(self, now: float) -> Question | None:
+        """What is to be asked next; None: nothing."""
+        for symbol, track in self.tracks.items():
+            if track.ask_newest:
+                return Newest(symbol)
+        for symbol, track in self.tracks.items():
+            spans = self._missing(track)
+            if spans:
+                return Bars(symbol, *spans[0])
+        for symbol, track in self.tracks.items():
+            for hole in track.ids.holes:
+                if now - hole.found >= HOLE_GRACE:
+                    return Trades(symbol, hole.first, hole.last)
+            for bar in sorted(track.doubted):
+                end = next_start(bar, self.timeframe)
+                if end <= self.venue_now - GRACE:
+                    return Bars(symbol, bar, end)
+        return None
+
+    def newest(self, symbol: str, trade: AggTrade | None, now: float) -> None:
+        """The answer to `Newest`."""
+        track = self.tracks[symbol]
+        track.ask_newest = False
+        if trade is None or trade.last_id <= track.in_klines:
+            track.settled = True  # nothing has happened since
+            return
+        track.patience = PATIENCE
+        track.ids.expect(trade.id, now)
+
+    def bars(self, symbol: str, start: int, piece: Piece, venue_now: int) -> list[Update]:
+        """An answer to `Bars` as far as it reaches; ``venue_now``: known before it was asked."""
+        track = self.tracks[symbol]
+        rows = rows_of(piece.times, piece.values)
+        changes = track.book.backfill(rows, start, piece.until, venue_now)
+        track.doubted = {bar for bar in track.doubted if not start <= bar < piece.until}
+        for note in piece.notes:
+            _log.warning("%s.", note)
+        return self._updates(symbol, changes)
+
+    def trades(self, question: Trades, trades: Sequence[AggTrade], now: float) -> list[Update]:
+        """The answer to `Trades`: what it leaves out is not to be had."""
+        track = self.tracks[question.symbol]
+        updates: list[Update] = []
+        reached = question.first - 1
+        for trade in trades:
+            if question.first <= trade.id <= question.last:
+                self.counts["trades_refilled"] += track.ids.add(trade.id, now)
+                track.in_trades = max(track.in_trades, trade.last_id)
+                updates += self._take(track, trade)
+                reached = max(reached, trade.id)
+        track.ids.give_up(question.first, reached if trades else question.last)
+        return updates
