@@ -1,7 +1,7 @@
 """The command line: a thin layer over the functions of the same names.
 
 Exit codes: 0 done, 1 refused (the reason is on stderr), 2 misspelled command line, 130 interrupted
-(`exchange`: 0, for Ctrl-C is its proper end).
+(`exchange` and `stream`: 0, for Ctrl-C is their proper end).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ EXAMPLES = """examples:
   astraquant sweep BTCUSDT-1m.parquet --short 5:50:5 --long 20:205:20 --timeframe 5m --top 10
   astraquant fetch BTCUSDT 1m --start 2023-01 --end 2024-01
   astraquant cache                     show the candles that are kept
+  astraquant stream BTCUSDT            print live candles
   astraquant exchange --speed 60       a simulated exchange, an hour a minute
 
 astraquant COMMAND --help explains a command."""
@@ -35,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         "sweep": _sweep,
         "fetch": _fetch,
         "cache": _cache,
+        "stream": _stream,
         "exchange": _exchange,
     }
     if not arguments or arguments[0].startswith("-"):
@@ -100,6 +102,12 @@ def _cache(arguments: list[str]) -> int:
     from .market import run_cache
 
     return run_cache(arguments)
+
+
+def _stream(arguments: list[str]) -> int:
+    from .stream import run_stream
+
+    return run_stream(arguments)
 
 
 def _exchange(arguments: list[str]) -> int:

@@ -128,6 +128,7 @@ class Client:
                 except Unreachable as error:
                     pacing.failed(_now())
                     self._become("RECONNECTING", str(error))
+                    _log.info("no history: %s Again in %.1f s.", error, pacing.wait(_now()))
                     await asyncio.sleep(pacing.wait(_now()))
                 except DataError as error:
                     raise FeedError(str(error)) from error
