@@ -29,6 +29,12 @@ LONGEST_PATIENCE: Final = 300.0  # with a market in which nothing happens
 HOLE_GRACE: Final = 0.5  # seconds that a trade may come behind a later one
 KEPT: Final = 100  # refused messages that are remembered
 
+COUNTS: Final = (
+    "messages klines trades rejected ignored trades_repeated trades_refilled "
+    "closed filled revised gap attempts connections reconnects renewals stale "
+    "backfills failed_questions"
+)
+
 _log = logging.getLogger("astraquant.feed")
 
 
@@ -107,7 +113,7 @@ class Core:
         self.lock = threading.Lock()
         self.timeframe = timeframe
         self.tracks = {symbol: Track(symbol, timeframe) for symbol in symbols}
-        self.counts: Counter[str] = Counter()
+        self.counts = Counter(dict.fromkeys(COUNTS.split(), 0))
         self.quarantine: deque[Rejected] = deque(maxlen=KEPT)
         self.shutdown = False  # the venue has announced that it will close the connection
         self.venue_now = 0  # ms UTC
@@ -115,6 +121,8 @@ class Core:
         self.pace = 1.0
         self._anchor: tuple[float, int, float] | None = None  # now, venue time then, its pace
         self._opened, self._opened_venue = 0.0, 0  # when the connection was
+        self._missed = 0  # bars that were over by then (ms UTC) don't come by this connection ...
+        self._measured = True  # ... if that is known
 
     @property
     def streams(self) -> list[str]:
@@ -133,6 +141,7 @@ class Core:
         """
         self.shutdown = False
         self._opened, self._opened_venue = now, 0
+        self._measured = renewed
         for track in self.tracks.values():
             track.heard, track.behind_since = now, None
             if not renewed:
@@ -231,6 +240,9 @@ class Core:
     def told_time(self, venue_now: int, now: float, pace: float) -> None:
         """The venue has told its time; ``pace``: how much of it passes in a second."""
         self.venue_now, self.pace = venue_now, pace
+        if not self._measured:
+            self._missed = venue_now - int((now - self._opened) * 1000 * pace)
+            self._measured = True
         self._anchor = (now, venue_now, pace) if pace > 0 else None
 
     # Silence.
@@ -268,7 +280,7 @@ class Core:
         )
 
     def _missing(self, track: Track) -> list[tuple[int, int]]:
-        return track.book.missing(self.venue_now - GRACE)
+        return track.book.missing(max(self.venue_now - GRACE, self._missed))
 
     def question(self, now: float) -> Question | None:
         """What is to be asked next; None: nothing."""

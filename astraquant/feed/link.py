@@ -104,7 +104,7 @@ def connector(*, proxies: bool) -> Connect:
                 after=seconds_told(told),
             ) from error
         except (OSError, TimeoutError, InvalidHandshake, EOFError, ValueError) as error:
-            raise Lost(f"no connection: {error or type(error).__name__}") from error
+            raise Lost(f"no connection: {str(error) or type(error).__name__}") from error
 
     return connect
 

@@ -1,0 +1,246 @@
+"""What a feed decides, rule by rule: silence, patience, questions, lag."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from naive_feed import candle_at
+
+from astraquant.candles import candle_table
+from astraquant.data.pieces import Piece
+from astraquant.feed.core import (
+    GRACE,
+    HOLE_GRACE,
+    LONGEST_PATIENCE,
+    PATIENCE,
+    Bars,
+    Core,
+    Newest,
+    Trades,
+)
+from astraquant.feed.protocol import AggTrade
+
+MINUTE = 60_000
+START = 1_672_531_200_000  # 2023-01-01
+
+
+def kline(minute: int, last_id: int, *, at: int = 2000, closed: bool = False) -> bytes:
+    """The kline of a minute as it is ``at`` ms after its start; a closing one at its end."""
+    time = START + minute * MINUTE
+    bar: dict[str, Any] = dict(zip("ohlc", ("2.0", "3.0", "1.0", "2.5"), strict=True))
+    bar |= {"t": time, "T": time + MINUTE - 1, "s": "ABC", "i": "1m", "x": closed}
+    bar |= {"f": 0, "L": last_id, "n": last_id + 1} | dict.fromkeys("vqVQ", "1.0")
+    event = time + (MINUTE if closed else at)
+    return json.dumps({"e": "kline", "E": event, "s": "ABC", "k": bar}).encode()
+
+
+def trade(number: int, ms: int) -> bytes:
+    """A trade of one; its ids are its number."""
+    deal = {"a": number, "f": number, "l": number, "p": "2.0", "q": "0.5", "m": False}
+    time = START + ms
+    return json.dumps({"e": "aggTrade", "s": "ABC", "E": time, "T": time, **deal}).encode()
+
+
+def past_trade(number: int, ms: int = 0) -> AggTrade:
+    return AggTrade("ABC", number, 2.0, 0.5, number, number, START + ms, False, START + ms)
+
+
+def piece(minutes: list[int], until: int) -> Piece:
+    """REST's answer with these bars."""
+    candles = [candle_at(START + minute * MINUTE, 1) for minute in minutes]
+    table = candle_table(candles)
+    values = {str(name): table[name].to_numpy() for name in table.columns}
+    if not candles:
+        values = {name: np.empty(0) for name in candle_table([candle_at(START, 1)]).columns}
+    times = np.array([candle.time for candle in candles], np.int64)
+    return Piece(times, values, START + until * MINUTE)
+
+
+@pytest.fixture
+def core() -> Core:
+    """A feed that has just been connected and has been answered; its last trade is number 9."""
+    found = Core(["ABC"], "1m")
+    found.load(
+        "ABC", candle_table([candle_at(START - 2 * MINUTE, 1), candle_at(START - MINUTE, 1)])
+    )
+    found.opened(100.0)
+    found.receive(kline(0, 9), 100.0)
+    found.receive(trade(9, 2000), 100.0)
+    found.newest("ABC", past_trade(9), 100.0)
+    return found
+
+
+def test_a_new_connection_asks_for_the_newest_trade_and_is_complete_after_it(core: Core) -> None:
+    assert core.is_complete
+    assert core.question(100.0) is None
+    core.opened(105.0)
+    assert not core.is_complete
+    assert core.question(105.0) == Newest("ABC")
+    core.newest("ABC", past_trade(9), 105.0)  # nothing has happened since
+    assert core.is_complete
+
+
+def test_a_quiet_venue_is_not_taken_for_complete_before_its_candles_come(core: Core) -> None:
+    core.opened(105.0)
+    core.newest("ABC", past_trade(12), 105.0)
+    assert not core.is_complete
+    core.receive(kline(0, 12, at=4000), 105.5)
+    assert core.is_complete
+
+
+def test_a_renewed_connection_leaves_nothing_to_ask(core: Core) -> None:
+    core.opened(105.0, renewed=True)
+    assert core.is_complete
+    assert core.question(105.0) is None
+
+
+def test_a_bar_whose_close_does_not_come_is_asked_for_after_a_grace(core: Core) -> None:
+    core.receive(kline(1, 20, at=GRACE - 1), 103.0)
+    assert core.question(103.0) is None
+    core.receive(kline(1, 20, at=GRACE), 103.0)
+    assert core.question(103.0) == Bars("ABC", START, START + MINUTE)
+    assert not core.is_complete
+    (filled,) = core.bars("ABC", START, piece([0], 1), START + MINUTE + 5000)
+    assert (filled.kind, filled.time) == ("filled", START)
+    assert core.question(103.0) is None
+    assert core.is_complete
+
+
+def test_what_was_missed_while_away_is_asked_for_at_once(core: Core) -> None:
+    core.opened(400.0)
+    core.newest("ABC", past_trade(50), 400.0)
+    core.told_time(START + 5 * MINUTE, 400.0, 1.0)  # it was asked for at once
+    assert core.question(400.0) == Bars("ABC", START, START + 5 * MINUTE)
+    core.opened(400.0)
+    core.newest("ABC", past_trade(50), 400.0)
+    core.told_time(START + 5 * MINUTE + 1500, 402.0, 1.0)  # now it may just be late
+    assert core.question(402.0) == Bars("ABC", START, START + 4 * MINUTE)
+    core.opened(405.0, renewed=True)
+    core.told_time(START + 5 * MINUTE + GRACE - 1, 405.0, 1.0)
+    assert core.question(405.0) == Bars("ABC", START, START + 4 * MINUTE)
+    core.told_time(START + 5 * MINUTE + GRACE, 405.0, 1.0)
+    assert core.question(405.0) == Bars("ABC", START, START + 5 * MINUTE)
+    updates = core.bars("ABC", START, piece([0, 1, 3], 5), START + 5 * MINUTE)
+    assert [update.kind for update in updates] == ["gap", "filled", "filled", "filled"]
+    assert core.question(400.0) is None
+    assert core.question(400.0 + HOLE_GRACE) == Trades("ABC", 10, 50)
+
+
+def test_a_silent_stream_is_noticed_and_a_speaking_one_is_not(core: Core) -> None:
+    assert core.silent(100.0 + PATIENCE) == ""
+    assert core.silent(100.1 + PATIENCE) == "no candle of ABC for 10 s"
+    core.receive(kline(0, 9, at=4000), 105.0)
+    assert core.silent(100.1 + PATIENCE) == ""
+
+
+def test_trades_that_only_candles_know_of_are_noticed(core: Core) -> None:
+    core.receive(kline(0, 12, at=4000), 101.0)
+    core.receive(kline(0, 15, at=6000), 110.0)
+    assert core.silent(101.0 + PATIENCE) == ""
+    assert core.silent(101.1 + PATIENCE).startswith("no trade of ABC for 10 s")
+    core.receive(trade(15, 5000), 111.2)  # with a hole: it is asked for
+    assert core.silent(101.1 + PATIENCE) == ""
+
+
+def test_a_quiet_market_may_be_silent_for_longer_and_longer(core: Core) -> None:
+    now, patience = 100.0, PATIENCE
+    for _ in range(8):
+        now += patience + 1
+        assert core.silent(now)
+        core.be_patient(now)
+        core.opened(now)
+        core.newest("ABC", past_trade(9), now)
+        patience = min(2 * patience, LONGEST_PATIENCE)
+        assert core.silent(now + patience) == ""
+    assert patience == LONGEST_PATIENCE
+    core.opened(now)
+    core.newest("ABC", past_trade(10), now)  # this was missed: no more patience than before
+    assert core.silent(now + PATIENCE + 1)
+
+
+def test_a_hole_in_trade_ids_is_refilled_after_a_moment(core: Core) -> None:
+    core.receive(trade(13, 3000), 101.0)
+    assert core.question(101.0) is None
+    later = 101.0 + HOLE_GRACE
+    question = core.question(later)
+    assert question == Trades("ABC", 10, 12)
+    core.trades(question, [past_trade(number, 2500) for number in (10, 11, 12)], later)
+    assert core.question(later) is None
+    forming = core.tracks["ABC"].book.forming
+    assert forming is not None
+    assert not core.tracks["ABC"].book.partial
+    assert forming.volume == 1.0 + 4 * 0.5
+    assert core.counts["trades_refilled"] == 3
+
+
+def test_trades_that_the_venue_has_not_are_given_up(core: Core) -> None:
+    core.receive(trade(20, 3000), 101.0)
+    question = core.question(102.0)
+    assert question == Trades("ABC", 10, 19)
+    core.trades(question, [past_trade(11)], 102.0)  # a short page: what it passes over is gone
+    assert core.question(102.0) == Trades("ABC", 12, 19)
+    core.trades(Trades("ABC", 12, 19), [], 102.0)
+    assert core.question(102.0) is None
+    assert core.tracks["ABC"].ids.skipped == 1 + 8
+
+
+def test_a_trade_later_than_its_closed_candle_becomes_a_visible_revision(core: Core) -> None:
+    core.receive(kline(0, 12, at=0, closed=True), 160.0)
+    core.receive(trade(10, 2600), 160.0)
+    assert core.question(160.0) is None  # these are in the closed candle
+    core.receive(trade(13, MINUTE - 1), 161.0)  # this one isn't
+    core.receive(kline(1, 14, at=GRACE + 1000), 163.0)
+    question = core.question(161.1)
+    assert question == Bars("ABC", START, START + MINUTE)
+    (revised,) = core.bars("ABC", START, piece([0], 1), START + 2 * MINUTE)
+    assert revised.kind == "revised"
+    assert revised.before is not None
+    assert revised.candle == candle_at(START, 1)
+    assert core.question(161.1) is None
+
+
+def test_lag_is_told_by_the_venue_s_clock_and_pace(core: Core) -> None:
+    assert core.lag is None
+    core.told_time(START + 10_000, 200.0, 20.0)
+    core.receive(trade(10, 10_000 + 20_000), 201.5)
+    assert core.lag == pytest.approx(0.5)
+    core.told_time(START + 40_000, 202.0, 0.0)  # a venue that stands still
+    assert core.lag == pytest.approx(0.5)
+    core.receive(trade(11, 40_000), 210.0)
+    assert core.lag == pytest.approx(0.5)
+
+
+def test_the_age_of_a_connection_is_by_whichever_clock_is_ahead(core: Core) -> None:
+    core.opened(1000.0)
+    core.receive(kline(0, 9, at=3000), 1000.0)
+    assert core.age(1001.0) == 1000
+    core.receive(kline(5, 9, at=3000), 1001.0)
+    assert core.age(1001.0) == 5 * MINUTE
+
+
+def test_strangers_and_nonsense_are_counted_and_change_nothing(core: Core) -> None:
+    before = core.tracks["ABC"].book.forming
+    strange = kline(0, 9).replace(b"ABC", b"XYZ")
+    for message in (strange, b"{", b'{"e":"depthUpdate"}', b'{"result":null,"id":1}'):
+        assert core.receive(message, 101.0) == []
+    assert core.receive(b'{"code":2,"msg":"Invalid request","id":1}', 101.0) == []
+    assert core.tracks["ABC"].book.forming == before
+    assert (core.counts["rejected"], core.counts["ignored"]) == (1, 3)
+    (refused,) = core.quarantine
+    assert refused.text == "{"
+
+
+def test_a_shutdown_is_remembered_until_the_next_connection(core: Core) -> None:
+    assert not core.shutdown
+    core.receive(b'{"e":"serverShutdown","E":1672531203000}', 101.0)
+    assert core.shutdown
+    core.opened(102.0, renewed=True)
+    assert not core.shutdown
+
+
+def test_the_streams_of_two_symbols() -> None:
+    names = ["abc@kline_5m", "abc@aggTrade", "xyz@kline_5m", "xyz@aggTrade"]
+    assert Core(["ABC", "XYZ"], "5m").streams == names

@@ -1,0 +1,117 @@
+"""Cursors: independent, without loss of what is closed, with the newest of what is forming."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from naive_feed import candle_at
+
+from astraquant.feed.core import Update
+from astraquant.feed.cursor import Cursors
+
+KINDS = ("closed", "filled", "revised", "gap", "forming")
+
+
+def update(number: int, kind: str = "closed", symbol: str = "ABC") -> Update:
+    return Update(symbol, kind, number, None if kind == "gap" else candle_at(number, number), None)
+
+
+ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(KINDS), st.sampled_from(["ABC", "XYZ"])),
+        st.sampled_from(["take", "next"]),
+    )
+)
+
+
+@given(ACTIONS)
+def test_nothing_closed_is_lost_and_forming_is_the_newest(actions: list[object]) -> None:
+    cursors = Cursors()
+    cursor = cursors.new()
+    sent: list[Update] = []
+    got: list[Update] = []
+    for number, action in enumerate(actions):
+        if isinstance(action, tuple):
+            sent.append(update(number, *action))
+            cursors.put([sent[-1]])
+        elif action == "take":
+            got += cursor.take()
+        elif (one := cursor.next(0)) is not None:
+            got.append(one)
+    got += cursor.take()
+    lasting = [one for one in sent if one.kind != "forming"]
+    assert [one for one in got if one.kind != "forming"] == lasting
+    for symbol in ("ABC", "XYZ"):
+        shown = [one for one in got if one.kind == "forming" and one.symbol == symbol]
+        forming = [one for one in sent if one.kind == "forming" and one.symbol == symbol]
+        assert shown[-1:] == forming[-1:]
+        assert [one.time for one in shown] == sorted({one.time for one in shown})
+
+
+def test_a_slow_listener_holds_nobody_up() -> None:
+    cursors = Cursors()
+    slow, quick = cursors.new(), cursors.new()
+    seen = 0
+    for number in range(20_000):
+        cursors.put([update(number, "closed" if number % 10 == 0 else "forming")])
+        seen += len(quick.take())
+    assert seen == 20_000
+    waiting = slow.take()
+    assert len(waiting) == 2_001  # 2,000 closed, and one forming
+    assert waiting[-1].time == 19_999
+
+
+def test_a_plain_loop_gets_all_and_ends_with_the_feed() -> None:
+    cursors = Cursors()
+    cursor = cursors.new()
+    got: list[Update] = []
+    reader = threading.Thread(target=lambda: got.extend(cursor))
+    reader.start()
+    for number in range(100):
+        cursors.put([update(number)])
+    cursors.end()
+    reader.join(30)
+    assert [one.time for one in got] == list(range(100))
+
+
+def test_an_asynchronous_loop_gets_all_and_ends_with_the_feed() -> None:
+    cursors = Cursors()
+    cursor = cursors.new()
+
+    def speak() -> None:
+        for number in range(100):
+            cursors.put([update(number)])
+        cursors.end()
+
+    async def listen() -> list[int]:
+        speaker = threading.Thread(target=speak)
+        speaker.start()
+        found = [one.time async for one in cursor]
+        await asyncio.to_thread(speaker.join)
+        return found
+
+    assert asyncio.run(asyncio.wait_for(listen(), 30)) == list(range(100))
+
+
+def test_next_comes_back_without_anything_after_its_time() -> None:
+    cursor = Cursors().new()
+    assert cursor.next(0.01) is None
+
+
+def test_who_has_closed_or_is_forgotten_gets_nothing() -> None:
+    cursors = Cursors()
+    kept, closed = cursors.new(), cursors.new()
+    cursors.new()
+    gc.collect()
+    assert len(cursors) == 2
+    closed.close()
+    cursors.put([update(1)])
+    assert closed.take() == []
+    with pytest.raises(StopIteration):
+        next(closed)
+    assert [one.time for one in kept.take()] == [1]
