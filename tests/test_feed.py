@@ -147,6 +147,26 @@ def test_broken_and_doubled_and_late_messages_leave_the_candles_as_they_are(
     assert feed.stats["repeated"] + feed.stats["trades_repeated"] + feed.stats["older"] >= 5
 
 
+def test_a_bar_that_was_begun_without_us_stays_open_until_the_venue_closes_it(
+    venue: SimulatedExchange, feed: Feed, candles: pd.DataFrame
+) -> None:
+    venue.refuse(503, 1)
+    venue.kill()
+    feed.wait("RECONNECTING")
+    venue.advance("30s")  # in the middle of the bar
+    until(lambda: feed.stats["connections"] == 2, feed)
+    venue.advance("20s")
+    feed.wait("LIVE")
+    until(lambda: feed.forming is not None and feed.forming.trades == venue_trades(venue), feed)
+    assert last(feed) == "00:59"
+    assert feed.forming.open == candles["open"].loc["2023-02-01 01:00+00:00"]
+    venue.advance("10s")
+    until(lambda: last(feed) == "01:00", feed)
+    check_same(feed, candles.loc[:"2023-02-01 01:00"])  # type: ignore[misc]
+    assert feed.stats["closed"] == 1
+    assert len(feed.gaps) == 0
+
+
 def test_lost_trades_are_refilled_by_their_ids(venue: SimulatedExchange, feed: Feed) -> None:
     venue.mute("btcusdt@kline_1m")  # its updates would bring the figures anyhow
     until(lambda: feed.stats["trades"] > 0, feed)
@@ -163,10 +183,15 @@ def venue_trades(venue: SimulatedExchange) -> int:
 
 
 def test_too_large_a_frame_ends_the_connection_and_nothing_else(
-    venue: SimulatedExchange, feed: Feed, candles: pd.DataFrame
+    venue: SimulatedExchange,
+    feed: Feed,
+    candles: pd.DataFrame,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO, "astraquant.feed")
     venue.oversize(1, size=8 * 2**20)
     venue.advance("2m")
+    until(lambda: "code 1009" in caplog.text, feed)
     until(lambda: feed.stats["reconnects"] == 1, feed)
     until(lambda: last(feed) == "01:01", feed)
     check_same(feed, candles.loc[:"2023-02-01 01:01"])  # type: ignore[misc]
