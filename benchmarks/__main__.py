@@ -13,7 +13,6 @@ from pathlib import Path
 
 from . import cases, harness
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
 PACKAGES = ("numpy", "pandas", "pyarrow", "numba", "vectorbt", "vectorbt-rust", "ta-lib")
 
 
@@ -45,14 +44,18 @@ def report(inputs: cases.Inputs) -> Iterator[str]:
 
 
 def main() -> None:
-    """Write the file as a whole, so that a run that fails leaves the old one."""
+    """Write the file as a whole, so that a run that fails leaves the old one.
+
+    What other commands wrote into it stays: see `harness.write_section`.
+    """
     os.environ["TQDM_DISABLE"] = "1"
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         for line in report(cases.load_inputs(Path(folder))):
             print(line, flush=True)
             lines.append(line)
-    RESULTS.write_text("\n".join(lines) + "\n", "utf-8")
+    written = "\n".join(lines) + "\n" + harness.sections(harness.RESULTS)
+    harness.RESULTS.write_text(written, "utf-8")
 
 
 if __name__ == "__main__":

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import re
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+RESULTS = Path(__file__).with_name("RESULTS.md")
 RUNS = 5
 
 
@@ -88,10 +90,49 @@ def added_memory(job: Callable[[], object]) -> int:
     return added
 
 
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that no fewer than ``share`` of them reach at most."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def write_section(path: Path, name: str, lines: Iterable[str]) -> None:
+    """Put ``lines`` in the place of the section ``name``, at the end if it is new."""
+    text = path.read_text("utf-8") if path.is_file() else "# Benchmarks\n"
+    begin, end = f"<!-- begin of {name} -->\n", f"<!-- end of {name} -->\n"
+    section = begin + "".join(f"{line}\n" for line in lines) + end
+    if begin not in text:
+        text = f"{text.rstrip()}\n\n{begin}{end}"
+    before, _, rest = text.partition(begin)
+    path.write_text(before + section + rest.partition(end)[2], "utf-8")
+
+
+def sections(path: Path) -> str:
+    """All that `write_section` wrote into a file, as it stands there at the end."""
+    text = path.read_text("utf-8") if path.is_file() else ""
+    marked = re.finditer(r"<!-- begin of (.+) -->\n.*?<!-- end of \1 -->\n", text, re.DOTALL)
+    return "".join("\n" + found.group() for found in marked)
+
+
+class Process(NamedTuple):
+    """What a process holds at a moment. ``memory``: bytes that are in the main memory."""
+
+    memory: int
+    threads: int
+    files: int
+
+
+def process() -> Process | None:
+    """What this process holds now; None where that isn't measured: on anything but Linux."""
+    if sys.platform != "linux":
+        return None
+    return Process(_status("VmRSS"), _status("Threads"), len(os.listdir("/proc/self/fd")) - 1)
+
+
 def _status(field: str) -> int:
-    found = re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    pattern = rf"^{field}:\s+(\d+)( kB)?"
+    found = re.search(pattern, Path("/proc/self/status").read_text(), re.MULTILINE)
     assert found is not None
-    return int(found[1]) * 1024
+    return int(found[1]) * (1024 if found[2] else 1)
 
 
 def machine() -> str:

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from astraquant.data.sample import sample_candles
+from benchmarks import __main__ as main
 from benchmarks import cases, harness
 
 
@@ -46,6 +47,19 @@ def test_tools_take_turns_and_stand_in_the_table():
         "| call | a | 1 ms | 2 ms | 1 |",
         "|  | b | 500 ms | 1 s | 500 |",
     ]
+
+
+def test_the_file_is_written_anew_but_for_the_sections_of_other_commands(tmp_path, monkeypatch):
+    monkeypatch.setattr(harness, "RESULTS", tmp_path / "RESULTS.md")
+    monkeypatch.setattr(cases, "load_inputs", lambda folder: None)
+    monkeypatch.setenv("TQDM_DISABLE", "1")  # as it does itself
+    for text in ("old", "new"):
+        monkeypatch.setattr(main, "report", lambda inputs, text=text: iter(["# Benchmarks", text]))
+        main.main()
+        harness.write_section(harness.RESULTS, "feed", ["## Feed", text])
+        main.main()
+    section = "\n<!-- begin of feed -->\n## Feed\nnew\n<!-- end of feed -->\n"
+    assert harness.RESULTS.read_text("utf-8") == "# Benchmarks\nnew\n" + section
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is measured on Linux only")
