@@ -120,8 +120,8 @@ class Rest:
         except (DataError, TryAgain) as error:
             raise Failed(str(error)) from error
         except (httpx.HTTPError, OSError, UnicodeError) as error:
-            told = str(error) or type(error).__name__
-            raise Failed(f"{url} doesn't answer ({told})") from error
+            why = str(error) or type(error).__name__
+            raise Failed(f"{url} doesn't answer ({why})") from error
         if status != 200:
             raise Failed(f"{url} refuses the question: {_told(answer, str(url))}")
         return answer
