@@ -110,7 +110,7 @@ def test_a_connection_without_data_turns_stale_and_is_replaced(
     getattr(venue, fault)()
     venue.advance("2m")
     feed.wait("STALE", 40)
-    assert feed.status.reason.startswith("no candle of BTCUSDT for 1")
+    assert feed.status.reason.startswith("no candle of BTCUSDT for 1")  # until it is connected anew
     venue.unmute()
     until(lambda: last(feed) == "01:01", feed)
     venue.advance("5s")

@@ -108,7 +108,8 @@ class _Lines:
 
     def begin(self) -> None:
         feed = self._feed
-        where = f"SIMULATED prices ({feed.label})" if feed.is_simulated else feed.label or feed.venue
+        told = feed.label or feed.venue
+        where = f"SIMULATED prices ({told})" if feed.is_simulated else told
         print(f"{' '.join(feed.symbols)} {feed.timeframe}, {where}; Ctrl-C ends it.", flush=True)
 
     def print(self, update: Update) -> None:

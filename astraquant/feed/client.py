@@ -148,7 +148,8 @@ class Client:
                 reason = reader.task.result()
                 _log.info("reconnecting: %s", reason)
                 self.core.counts["reconnects"] += 1
-                self._become("RECONNECTING", reason)
+                if self.state.name != "STALE":  # else it says already why
+                    self._become("RECONNECTING", reason)
                 if reader.heard.is_set() and _now() - began >= STEADY:
                     self._connecting.succeeded()
                 self._connecting.failed(_now())

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, NamedTuple, TypeVar
@@ -93,6 +94,7 @@ class Feed:
         self._core = Core(self.symbols, timeframe)
         self._cursors = Cursors()
         self._state = State("STOPPED", time.monotonic(), "")
+        self._entered: Counter[str] = Counter()  # how often each state was
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -146,7 +148,10 @@ class Feed:
         if state not in STATES:
             raise FeedError(unknown("state", state, STATES))
         with self._changed:
-            if self._changed.wait_for(lambda: self._state.name == state, timeout):
+            before = self._entered[state]  # it may be gone again before this thread wakes up
+            if self._changed.wait_for(
+                lambda: self._state.name == state or self._entered[state] > before, timeout
+            ):
                 return self
         now = self.status
         told = f" ({now.reason})" if now.reason else ""
@@ -300,6 +305,7 @@ class Feed:
 
     def _become(self, state: State) -> None:
         with self._changed:
+            self._entered[state.name] += state.name != self._state.name
             self._state = state
             self._changed.notify_all()
 
