@@ -11,7 +11,6 @@ import logging
 import os
 import warnings
 from collections.abc import Iterable
-from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -95,14 +94,9 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.transport is not None:
-            self.transport.__exit__(kind, error, trace)
+            self.transport.__exit__()
 
 
 class _Load:

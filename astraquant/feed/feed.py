@@ -9,7 +9,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -135,12 +134,7 @@ class Feed:
     def __enter__(self) -> Feed:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def wait(self, state: str = "LIVE", timeout: float = 30.0) -> Feed:
