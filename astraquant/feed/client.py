@@ -185,9 +185,7 @@ class Client:
         reader = self._begin(link)
         try:
             while True:
-                renewing = asyncio.create_task(self._renew.wait())
-                await asyncio.wait({reader.task, renewing}, return_when=asyncio.FIRST_COMPLETED)
-                renewing.cancel()
+                await _first({reader.task}, self._renew)
                 if reader.task.done():
                     return reader
                 await self._wait_turn()
@@ -317,13 +315,20 @@ class Client:
 
 async def _hand_over(old: _Reader, new: _Reader) -> None:
     """Keep the old connection until the new one has brought something; then end it."""
-    heard = asyncio.create_task(new.heard.wait())
-    await asyncio.wait(
-        {heard, old.task, new.task}, timeout=OVERLAP, return_when=asyncio.FIRST_COMPLETED
-    )
-    heard.cancel()
+    await _first({old.task, new.task}, new.heard, OVERLAP)
     await old.link.close()  # what is still on its way is read meanwhile
     old.task.cancel()
+
+
+async def _first(
+    tasks: set[asyncio.Task[str]], event: asyncio.Event, timeout: float | None = None
+) -> None:
+    """Wait until one of the tasks has ended, or the event has come."""
+    waiting = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({waiting, *tasks}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
 
 
 def _explained(error: Exception, stream: str) -> tuple[str, float | None]:
