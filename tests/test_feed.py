@@ -329,7 +329,7 @@ def test_the_log_says_what_happens(
         feed.wait("LIVE")
         until(lambda: last(feed) == "01:00", feed)
         venue.kill()
-        venue.advance("1m")
+        venue.advance("65s")
         until(lambda: last(feed) == "01:01", feed)
     begins = {" ".join(record.getMessage().split()[:2]) for record in caplog.records}
     wanted = {"WS CONNECTED", "WS MESSAGE", "Updating candle", "candle closed:", "candle filled:"}

@@ -48,9 +48,22 @@ def test_nothing_closed_is_lost_and_forming_is_the_newest(actions: list[object])
     assert [one for one in got if one.kind != "forming"] == lasting
     for symbol in ("ABC", "XYZ"):
         shown = [one for one in got if one.kind == "forming" and one.symbol == symbol]
-        forming = [one for one in sent if one.kind == "forming" and one.symbol == symbol]
-        assert shown[-1:] == forming[-1:]
         assert [one.time for one in shown] == sorted({one.time for one in shown})
+        own = [one for one in sent if one.symbol == symbol]
+        over = max((one.time for one in own if one.kind not in ("forming", "gap")), default=-1)
+        newest = [one for one in own if one.kind == "forming" and one.time > over][-1:]
+        assert [one for one in shown if one.time > over][-1:] == newest
+
+
+def test_a_partial_candle_never_follows_the_whole_one() -> None:
+    cursor = (cursors := Cursors()).new()
+    cursors.put([update(7, "forming"), update(7, "forming", "XYZ"), update(7, "gap")])
+    cursors.put([update(7, "closed")])
+    assert [(one.symbol, one.kind) for one in cursor.take()] == [
+        ("ABC", "gap"),
+        ("ABC", "closed"),
+        ("XYZ", "forming"),
+    ]
 
 
 def test_a_slow_listener_holds_nobody_up() -> None:

@@ -20,7 +20,7 @@ from ..data.venues import REST_VARIABLE, Unreachable, Venue
 from ..errors import DataError, FeedError
 from ..timeframes import HOUR
 from .addresses import STREAM_VARIABLE
-from .core import Bars, Core, Newest, Question, Trades, Update
+from .core import GRACE, Bars, Core, Newest, Question, Trades, Update
 from .link import OPEN_WITHIN, Connect, Link, Lost
 from .pacing import Pacing
 from .rest import UNTOLD, Failed, Rest
@@ -238,7 +238,7 @@ class Client:
                 silence = core.silent(_now())
                 if silence:
                     core.be_patient(_now())
-                complete = core.is_complete
+                complete = core.is_complete(_now())
                 renew = core.shutdown or core.age(_now()) >= RENEWAL
             if silence:
                 _log.info("stale: %s", silence)
@@ -300,7 +300,7 @@ class Client:
         """Ask for all bars of a span, page by page: what has come stays, whatever happens."""
         core = self.core
         symbol, start, until = question
-        until = min(until, core.tracks[symbol].book.bar_of(venue_now))
+        until = min(until, core.tracks[symbol].book.bar_of(venue_now - GRACE))
         found = 0
         while start < until:
             piece = await rest.bars(symbol, core.timeframe, start, until)

@@ -23,7 +23,9 @@ from .closed import rows_of
 from .protocol import AggTrade, Ignored, Kline, Rejected, Reply, Shutdown, parse
 from .trades import TradeIds
 
-GRACE: Final = 3 * SECOND  # ms of venue time that a closing update may be late
+# ms of venue time that a closing update may be late, and REST behind the stream: asked too early it
+# would show a partial candle as if it were whole.
+GRACE: Final = 3 * SECOND
 PATIENCE: Final = 10.0  # seconds that a stream may be silent: Binance updates a kline every 2 s
 LONGEST_PATIENCE: Final = 300.0  # with a market in which nothing happens
 HOLE_GRACE: Final = 0.5  # seconds that a trade may come behind a later one
@@ -121,8 +123,6 @@ class Core:
         self.pace = 1.0
         self._anchor: tuple[float, int, float] | None = None  # now, venue time then, its pace
         self._opened, self._opened_venue = 0.0, 0  # when the connection was
-        self._missed = 0  # bars that were over by then (ms UTC) don't come by this connection ...
-        self._measured = True  # ... if that is known
 
     @property
     def streams(self) -> list[str]:
@@ -141,7 +141,6 @@ class Core:
         """
         self.shutdown = False
         self._opened, self._opened_venue = now, 0
-        self._measured = renewed
         for track in self.tracks.values():
             track.heard, track.behind_since = now, None
             if not renewed:
@@ -240,9 +239,6 @@ class Core:
     def told_time(self, venue_now: int, now: float, pace: float) -> None:
         """The venue has told its time; ``pace``: how much of it passes in a second."""
         self.venue_now, self.pace = venue_now, pace
-        if not self._measured:
-            self._missed = venue_now - int((now - self._opened) * 1000 * pace)
-            self._measured = True
         self._anchor = (now, venue_now, pace) if pace > 0 else None
 
     # Silence.
@@ -271,24 +267,33 @@ class Core:
 
     # Questions.
 
-    @property
-    def is_complete(self) -> bool:
+    def is_complete(self, now: float) -> bool:
         """Whether all candles are there that should be, as far as is known."""
+        surely = self._surely(now)
         return all(
-            track.settled and not track.ask_newest and not self._missing(track)
+            track.settled and not track.ask_newest and not track.book.missing(surely)
             for track in self.tracks.values()
         )
 
-    def _missing(self, track: Track) -> list[tuple[int, int]]:
-        return track.book.missing(max(self.venue_now - GRACE, self._missed))
+    def _surely(self, now: float) -> int:
+        """Bars that were over by then should be here, and REST should show them whole.
+
+        The venue's time goes on also where nothing happens.
+        """
+        reached = self.venue_now
+        if self._anchor is not None:
+            then, venue, pace = self._anchor
+            reached = max(reached, venue + int((now - then) * 1000 * pace))
+        return reached - GRACE
 
     def question(self, now: float) -> Question | None:
         """What is to be asked next; None: nothing."""
         for symbol, track in self.tracks.items():
             if track.ask_newest:
                 return Newest(symbol)
+        surely = self._surely(now)
         for symbol, track in self.tracks.items():
-            spans = self._missing(track)
+            spans = track.book.missing(surely)
             if spans:
                 return Bars(symbol, *spans[0])
         for symbol, track in self.tracks.items():
@@ -297,7 +302,7 @@ class Core:
                     return Trades(symbol, hole.first, hole.last)
             for bar in sorted(track.doubted):
                 end = next_start(bar, self.timeframe)
-                if end <= self.venue_now - GRACE:
+                if end <= surely:
                     return Bars(symbol, bar, end)
         return None
 

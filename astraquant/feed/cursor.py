@@ -15,10 +15,10 @@ from .core import Update
 class Cursor:
     """What a feed says from now on, for one listener.
 
-    Closed, filled and revised candles and gaps wait until they are taken, whatever their number; of
-    a forming candle only the newest is kept, behind all that waits. Iterate over it, plainly or
-    with ``async for`` (it ends with the feed), or `take` what is there. To be used by one thread or
-    task.
+    Closed, filled and revised candles and gaps wait until they are taken, whatever their number. Of
+    a forming candle only the newest is kept, behind all that waits, and none of a bar that is over.
+    Iterate over it, plainly or with ``async for`` (it ends with the feed), or `take` what is there.
+    To be used by one thread or task.
     """
 
     def __init__(self) -> None:
@@ -100,8 +100,11 @@ class Cursor:
             for update in updates:
                 if update.kind == "forming":
                     self._forming[update.symbol] = update
-                else:
-                    self._waiting.append(update)
+                    continue
+                self._waiting.append(update)
+                forming = self._forming.get(update.symbol)
+                if forming is not None and update.kind != "gap" and forming.time <= update.time:
+                    del self._forming[update.symbol]  # that bar is over
             self._wake()
 
     def end(self) -> None:

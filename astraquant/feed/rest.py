@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import httpx
@@ -45,6 +46,7 @@ class Rest:
         with usable_network():
             self._client = httpx.AsyncClient(**client_options(proxies=proxies), transport=http)
         self._venue = venue
+        self._not_before = 0.0  # the venue has asked to be left alone until then
 
     async def __aenter__(self) -> Rest:
         return self
@@ -101,12 +103,17 @@ class Rest:
 
     async def _ask(self, what: str, **params: str | int) -> Answer:
         url = httpx.URL(f"{self._venue.rest}/api/v3/{what}")
+        clock = asyncio.get_running_loop().time
+        left = self._not_before - clock()
+        if left > 0:
+            raise Failed(f"{self._venue.rest} asks to be left alone for {left:.0f} s", left)
         try:
             async with self._client.stream("GET", url, params=params) as response:
                 status = response.status_code
                 if status in (418, 429):
                     told = seconds_told(response.headers.get("Retry-After", ""))
                     after = UNTOLD if told is None else told
+                    self._not_before = clock() + after
                     raise Failed(f"{url} was asked too much (HTTP {status})", after)
                 check_status(url, response)
                 answer = Answer(status, await _body(url, response), response.headers)
