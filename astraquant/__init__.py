@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .strategies import where as where
     from .sweeping import Sweep as Sweep
     from .sweeping import sweep as sweep
+    from .widgets.live import live_chart as live_chart
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,7 @@ _HOME = {
     ),
     "SimulatedExchange": "exchange",
     "Feed": "feed.feed",
+    "live_chart": "widgets.live",
     "check_strategy": "causality",
     **dict.fromkeys(("backtest", "Backtest"), "backtesting"),
     **dict.fromkeys(("sweep", "Sweep"), "sweeping"),

@@ -70,13 +70,23 @@ class Chart(ipw.VBox):  # type: ignore[misc]  # ipywidgets is untyped
         return self._summary
 
 
-def header(title: str, *, synthetic: bool = False, note: str = "") -> ipw.HTML:
-    """Title line; simulated prices get a badge nobody overlooks, ``note`` follows in small."""
+def header(title: str, *, synthetic: bool = False, venue: str = "", note: str = "") -> ipw.HTML:
+    """Title line; simulated prices get a badge nobody overlooks, ``note`` follows in small.
+
+    ``venue``: what the badge says of where the prices come from, quietly if they are real.
+    """
+    return ipw.HTML(header_html(title, synthetic=synthetic, venue=venue, note=note))
+
+
+def header_html(title: str, *, synthetic: bool = False, venue: str = "", note: str = "") -> str:
+    """What `header` shows, to change one that is there: a widget made for that would remain."""
+    look = f"background:{BADGE};color:#000" if synthetic else "border:1px solid currentColor"
+    said = venue or ("synthetic prices" if synthetic else "")
     badge = (
-        f' <span style="background:{BADGE};color:#000;font-weight:700;padding:0 8px;'
+        f' <span style="{look};font-weight:700;padding:0 8px;'
         'border-radius:4px;font-size:13px;line-height:20px;white-space:nowrap">'
-        "synthetic prices</span>"
-        if synthetic
+        f"{escape(said)}</span>"
+        if said
         else ""
     )
     small = f'<span style="opacity:.75">{escape(note)}</span>' if note else ""
@@ -89,6 +99,11 @@ def header(title: str, *, synthetic: bool = False, note: str = "") -> ipw.HTML:
 
 def legend(entries: Iterable[tuple[str, str, str]], heading: str = "") -> ipw.HTML:
     """One line of (symbol, colour, text) above a panel, where it can hide no data."""
+    return ipw.HTML(legend_html(entries, heading))
+
+
+def legend_html(entries: Iterable[tuple[str, str, str]], heading: str = "") -> str:
+    """What `legend` shows, to change one that is there."""
     shown = "".join(
         f'<span style="white-space:nowrap"><span style="color:{colour};font-weight:700">'
         f"{escape(symbol)}</span> {escape(text)}</span>"
@@ -101,9 +116,9 @@ def legend(entries: Iterable[tuple[str, str, str]], heading: str = "") -> ipw.HT
     )
 
 
-def _html(body: str) -> ipw.HTML:
+def _html(body: str) -> str:
     colour = "var(--jp-content-font-color1,currentColor)"
-    return ipw.HTML(f'<div style="color:{colour};padding:0 8px">{body}</div>')
+    return f'<div style="color:{colour};padding:0 8px">{body}</div>'
 
 
 def metric_label(metric: str) -> str:
