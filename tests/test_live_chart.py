@@ -22,15 +22,17 @@ from ipywidgets.widgets.widget import _instances
 
 from astraquant.backtesting import backtest
 from astraquant.candles import candle_table, find_gaps, times_of
+from astraquant.causality import check_strategy
 from astraquant.data.sample import SYMBOLS, sample_candles
 from astraquant.errors import DataError, FeedError, StrategyError
 from astraquant.exchange import SimulatedExchange
 from astraquant.feed import feed as feeds
 from astraquant.feed.feed import Feed
+from astraquant.indicators import sma
 from astraquant.resampling import resample
-from astraquant.strategies import Range, ma_cross, strategy
+from astraquant.strategies import Range, hold, ma_cross, strategy
 from astraquant.timeframes import MINUTE
-from astraquant.widgets import live, style, words
+from astraquant.widgets import live, live_history, style, words
 from astraquant.widgets.live import LiveChart, live_chart
 from astraquant.widgets.live_bars import MOST
 from astraquant.widgets.paper import CASH
@@ -306,17 +308,60 @@ def test_every_kind_of_parameter_has_its_control(venue: SimulatedExchange) -> No
     assert repr(chart) == f"LiveChart(BTCUSDT, 1m, 127.0.0.1, many({told}))"
 
 
-def test_a_strategy_that_fails_is_named_and_the_candles_go_on(venue: SimulatedExchange) -> None:
+def test_a_strategy_that_begins_to_fail_is_named_and_the_candles_go_on(
+    venue: SimulatedExchange,
+) -> None:
+    trouble: list[str] = []
+
+    @strategy
+    def brittle(candles: Any) -> Any:
+        """Divide by nothing, one day."""
+        if trouble:
+            raise ZeroDivisionError("on purpose")
+        return candles.close > 0
+
+    chart = open_chart(venue, strategy=brittle)
+    assert chart._controls.complaint.value == ""
+    trouble.append("now")
+    venue.advance("1m")
+    until(lambda: "on purpose" in chart._controls.complaint.value, chart)
+    settled(lambda: agrees(chart), chart)
+
+
+def test_a_strategy_that_fails_or_looks_ahead_is_refused(venue: SimulatedExchange) -> None:
     @strategy
     def broken(candles: Any) -> Any:
         """Divide by nothing."""
         raise ZeroDivisionError("on purpose")
 
-    chart = open_chart(venue, strategy=broken)
-    until(lambda: "on purpose" in chart._controls.complaint.value, chart)
-    venue.advance("1m")
-    settled(lambda: agrees(chart), chart)
-    assert "on purpose" in chart._controls.complaint.value
+    @strategy
+    def prophet(candles: Any) -> Any:
+        """Hold if the next close is higher."""
+        return np.append(candles.close[1:] > candles.close[:-1], False)
+
+    with pytest.raises(StrategyError, match="on purpose"):
+        live_chart("BTCUSDT", venue=venue.url, strategy=broken)
+    with pytest.raises(StrategyError, match="changed its mind about the past"):
+        live_chart("BTCUSDT", venue=venue.url, strategy=prophet)
+    assert not live._charts
+
+
+def test_history_grows_until_the_check_is_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    @strategy
+    def patient(candles: Any) -> Any:
+        """Hold after a rare climb until a rare fall."""
+        change = candles.close / sma(candles.close, 30) - 1
+        return hold(enter=change > 0.003, exit=change < -0.003)
+
+    monkeypatch.setattr(live_history, "MOST", 250)  # begin with 500 minutes
+    table = sample_candles("BTCUSDT", start="2023-02-20", end="2023-03-03")
+    with SimulatedExchange(table, speed=0, start=START) as venue:
+        chart = live_chart("BTCUSDT", venue=venue.url, strategy=patient)
+        found = chart.feed.candles
+        assert len(found) == 2000
+        assert check_strategy(patient, found).needs is not None
+        assert check_strategy(patient, found.iloc[-500:]).needs is None
+        chart.close()
 
 
 def test_pause_holds_the_picture_and_resume_catches_up(venue: SimulatedExchange) -> None:
@@ -447,6 +492,23 @@ def test_another_chart_of_the_symbol_replaces_the_former(venue: SimulatedExchang
     assert second._open and third._open
     first.close()  # once more: nothing happens
     assert set(live._charts.values()) == {second, third}
+
+
+def test_a_stopped_chart_stands_still_and_stays(venue: SimulatedExchange) -> None:
+    chart = open_chart(venue, strategy=ma_cross, short=5, long=20)
+    settled(lambda: agrees(chart), chart)
+    held = boxes(chart, "_closed")
+    chart.stop()
+    chart.stop()
+    assert light(chart).startswith("○ STOPPED") or "STOPPED" in light(chart)
+    assert not chart.feed.is_running
+    assert not chart._thread.is_alive()
+    assert boxes(chart, "_closed") == held
+    assert chart.comm is not None  # it is still shown
+    assert all(c.disabled for row in chart._controls.rows for c in row.children[:-1])
+    assert not live._charts
+    chart.close()
+    assert chart.comm is None
 
 
 def test_a_closed_chart_is_forgotten(venue: SimulatedExchange) -> None:

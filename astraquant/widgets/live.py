@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable, Iterator
 from html import escape
@@ -17,17 +16,15 @@ from ..feed.cursor import Cursor
 from ..feed.feed import Feed, Status
 from ..runs import Options, check_strategy_type
 from ..strategies.definition import Strategy
-from ..timeframes import DURATIONS, MINUTE, check_timeframe
+from ..timeframes import check_timeframe
 from . import style, words
-from .live_bars import MOST
 from .live_controls import TIMEFRAMES, WELL_KNOWN, Controls, LogPanel, Setup
+from .live_history import minutes_wanted, start_feed
 from .live_picture import Picture, Seen
 
 PERIOD = 0.1  # seconds between flushes: more often a browser can't follow
-LONGEST_HISTORY = 20_000  # minutes
 
 _charts: dict[str, LiveChart] = {}  # by name
-_numbers = itertools.count(1)
 
 
 def live_chart(
@@ -46,22 +43,23 @@ def live_chart(
     strategy: runs on closed candles, as in `backtest`; ``parameters`` are its own, and become
         sliders. cost: fraction of the traded value per side that the paper account pays.
 
-    The chart starts a feed of its own and stops it with `LiveChart.close`; another live chart of
-    the same symbol closes this one, so that running a cell again is harmless. A venue that can't be
-    reached is shown on the chart, and tried again.
+    The chart starts a feed of its own, with as much history as `check_strategy` asks for, and stops
+    it with `LiveChart.stop`, or with `close`, which takes the picture away too; another live chart
+    of the same symbol closes this one, so that running a cell again is harmless. A venue that can't
+    be reached is shown on the chart, and tried again.
 
     Raises `FeedError` for what trying again can't mend (an unknown symbol), `StrategyError` and
-    `DataError` for options that make no sense.
+    `DataError` for options that make no sense, `StrategyError` for a strategy that looks ahead.
     """
     _check(timeframe, strategy, cost, parameters)
     bound = strategy.bind(parameters, ("timeframe", "venue", "cost")) if strategy else {}
     setup = Setup(symbol, timeframe, bound)
     name = f"live_chart {symbol}"
-    feed = _new_feed(name, symbol, venue, _history(setup, strategy))
+    Feed(symbol, venue=venue)  # raises for what is misspelled, before anything is closed
     former = _charts.get(name)
     if former is not None:
         former.close()
-    feed.start()
+    feed = start_feed(name, setup, venue, strategy)
     try:
         chart = LiveChart(name, feed, setup, strategy, cost)
     except BaseException:
@@ -87,7 +85,8 @@ class LiveChart(style.Chart):
     _news: bool  # whether more than the forming candle has changed since the last drawing
     _failed: bool  # whether the last drawing came to nothing
     _follows = True  # what the button for it was last set to
-    _open = False  # until all of it is there
+    _open = False  # until all of it is there, and since it was stopped
+    _shown = False  # the same, since it was closed
 
     def __init__(
         self, name: str, feed: Feed, setup: Setup, strategy: Strategy | None, cost: float
@@ -109,11 +108,11 @@ class LiveChart(style.Chart):
         self._tell("")
         self._flush_safely()
         self._thread = threading.Thread(target=self._follow, name=name, daemon=True)
-        self._open = True
+        self._open = self._shown = True
         self._thread.start()
 
-    def close(self) -> None:
-        """Stop the feed and free all that the chart holds: threads, log handler, widgets."""
+    def stop(self) -> None:
+        """Stop the feed and its thread; the picture stays as it is."""
         if not self._open:
             return
         self._open = False
@@ -124,7 +123,16 @@ class LiveChart(style.Chart):
             self._thread.join(2.0)  # longer only while it waits for a venue that does not answer
         self._cursor.close()
         self.feed.stop()
+        self._show_state(self.feed.status)
         self._log.detach()
+        self._controls.disable()
+
+    def close(self) -> None:
+        """Stop, and free all that the chart holds, its widgets too."""
+        self.stop()
+        if not self._shown:
+            return
+        self._shown = False
         for widget in list(_parts_of(self)):
             ipw.Widget.close(widget)
 
@@ -224,7 +232,7 @@ class LiveChart(style.Chart):
 
     def _lacks_history(self, setup: Setup) -> bool:
         """Whether another timeframe needs more minutes than there are."""
-        wanted = _history(setup, self._strategy)
+        wanted = minutes_wanted(setup, self._strategy)
         there = max(self._history, len(self._seen.minutes))
         return setup.timeframe != self._setup.timeframe and wanted > there
 
@@ -232,8 +240,7 @@ class LiveChart(style.Chart):
         """Take a feed of another symbol, or with more history; the old one stays if that fails."""
         self._tell(f"Loading {setup.symbol} …")
         try:
-            history = _history(setup, self._strategy)
-            feed = _new_feed(self._name, setup.symbol, self.feed.venue, history).start()
+            feed = start_feed(self._name, setup, self.feed.venue, self._strategy)
         except Exception as error:  # whatever it is: not to be tried again ten times a second
             self._controls.symbol.value = self._setup.symbol
             self._controls.timeframe.value = self._setup.timeframe
@@ -250,7 +257,7 @@ class LiveChart(style.Chart):
 
     def _take_over(self, feed: Feed, setup: Setup) -> None:
         """Show ``feed`` from now on."""
-        self.feed, self._setup, self._history = feed, setup, _history(setup, self._strategy)
+        self.feed, self._setup, self._history = feed, setup, minutes_wanted(setup, self._strategy)
         self._cursor = feed.subscribe()
         self._log.feed = feed.name
         self._state, self._news, self._failed = "", True, False
@@ -280,25 +287,6 @@ def _check(
             f"{given}={parameters[given]!r} is a parameter of a strategy, but there is none. Name "
             "it: strategy=ma_cross."
         )
-
-
-def _new_feed(name: str, symbol: str, venue: str, history: int) -> Feed:
-    """A feed of minutes, not started; each has a name of its own, so that none stops another."""
-    return Feed(symbol, "1m", venue, name=f"{name} {next(_numbers)}", history=history)
-
-
-def _history(setup: Setup, strategy: Strategy | None) -> int:
-    """How many minutes to begin with: five times the longest window, twice what a slider reaches.
-
-    A crossover that looks back 200 bars needs about 1,000 until it no longer matters where history
-    began.
-    """
-    bars = [2 * MOST]
-    for name, parameter in (strategy.parameters if strategy else {}).items():
-        value = setup.parameters[name]
-        if isinstance(value, int):
-            bars += [5 * value, 2 * int(parameter.range.high) if parameter.range else 0]
-    return min(LONGEST_HISTORY, max(bars) * DURATIONS[setup.timeframe] // MINUTE)
 
 
 def _symbols(feed: Feed) -> tuple[list[str], bool]:

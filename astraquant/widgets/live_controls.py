@@ -96,6 +96,13 @@ class Controls:
         values = {name: _plain(slider.value) for name, slider in self.sliders.items()}
         return Setup(self.symbol.value.strip().upper(), self.timeframe.value, values)
 
+    def disable(self) -> None:
+        """Nothing fulfils a wish any more."""
+        for row in self.rows:
+            for control in row.children:
+                if hasattr(control, "disabled"):
+                    control.disabled = True
+
     def complain(self, text: str) -> None:
         """Say beside the sliders what is wrong with them ("": nothing)."""
         sign = f'<span style="color:{style.DRAWDOWN}">⚠</span>'
