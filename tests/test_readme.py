@@ -35,7 +35,7 @@ def run(code: str) -> str:
 
 
 def test_the_ten_lines_print_what_stands_below_them() -> None:
-    assert len(PRINTED) == 1
+    assert len(PRINTED) == 2
     assert len(CODE[0].splitlines()) <= 12
     assert run(CODE[0]) == PRINTED[0]
 
@@ -46,8 +46,16 @@ def test_the_strategy_below_runs_too() -> None:
 
 
 def test_the_exchange_below_runs_too() -> None:
-    assert len(CODE) == 3
-    assert run(CODE[2]) == "7,120 candles from simulated exchange: synthetic sample (seed 7)\n"
+    assert len(CODE) == 5
+    assert run(CODE[4]) == "7,120 candles from simulated exchange: synthetic sample (seed 7)\n"
+
+
+def test_the_live_chart_and_the_feed_below_run_too() -> None:
+    ignore = "import warnings; warnings.simplefilter('ignore')\n"  # bqplot's own
+    shown = "print(repr(chart), chart.feed.is_simulated)\nchart.close()\n"
+    expected = "LiveChart(BTCUSDT, 1m, sim, ma_cross(short=5, long=20)) True\n"
+    assert run(ignore + CODE[2] + shown) == expected
+    assert run("import astraquant as aq\n" + CODE[3]) == PRINTED[1]
 
 
 def test_both_commands_are_there() -> None:
@@ -70,8 +78,12 @@ def test_the_commands_around_an_exchange_are_spelled_so_too(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     monkeypatch.setenv("ASTRAQUANT_BINANCE_REST", f"http://127.0.0.1:{port}")
-    lines = re.findall(r"python3 -m astraquant ((?:fetch|cache|exchange)\b.*)", README)
+    lines = re.findall(r"python3 -m astraquant ((?:fetch|cache|exchange|stream)\b.*)", README)
+    streams = [lines.pop(0) for _ in range(2)]
     assert [line.split()[0] for line in lines] == ["fetch", "cache", "exchange"]
+    for line in streams:
+        assert cli.main([*line.replace(" --venue binance", "").split(), "--venue", "none"]) == 1
+        assert "venue='none'" in capsys.readouterr().err
     assert cli.main(lines[0].split()) == 1
     assert "doesn't answer" in capsys.readouterr().err
     assert cli.main(lines[1].split()) == 0

@@ -315,9 +315,11 @@ class Client:
 
 async def _hand_over(old: _Reader, new: _Reader) -> None:
     """Keep the old connection until the new one has brought something; then end it."""
-    await _first({old.task, new.task}, new.heard, OVERLAP)
-    await old.link.close()  # what is still on its way is read meanwhile
-    old.task.cancel()
+    try:
+        await _first({old.task, new.task}, new.heard, OVERLAP)
+    finally:
+        await old.link.close()  # what is still on its way is read meanwhile
+        old.task.cancel()
 
 
 async def _first(

@@ -10,7 +10,16 @@ import pytest
 from conftest import Lab, Shoot
 from playwright.sync_api import Page, expect
 from test_charts import AXES, CLIPPED, FAINT, TOUCHING
-from test_notebooks import BAD_WIDGETS, PATIENCE, READY, open_notebook, show_whole
+from test_notebooks import (
+    BAD_WIDGETS,
+    CELLS,
+    DONE,
+    PATIENCE,
+    READY,
+    RUN_ALL_AFRESH,
+    open_notebook,
+    show_whole,
+)
 
 CELL = """
 from astraquant.strategies import ma_cross
@@ -125,6 +134,33 @@ def test_a_live_chart_moves_heals_obeys_and_closes(
     left = "[t.name for t in threading.enumerate() if 'live_chart' in t.name]"
     assert kernel(page, "", left) == ["[]"]
     assert complaints == []
+
+
+def test_the_chart_of_the_first_notebook_moves_and_heals(lab: Lab, page: Page) -> None:
+    """As a newcomer runs it: all cells, then the button."""
+    open_notebook(page, lab, "01_stream.ipynb")
+    page.evaluate(RUN_ALL_AFRESH)
+    page.wait_for_function(f"() => ({DONE})(({CELLS})())", timeout=PATIENCE)
+    page.wait_for_function(READY, timeout=PATIENCE)
+    page.evaluate("document.querySelector('.astraquant-chart').scrollIntoView()")
+    page.wait_for_function(ENOUGH, arg=100, timeout=PATIENCE)
+    chart = page.locator(".astraquant-chart")
+    expect(chart.get_by_text("LIVE", exact=True)).to_be_visible(timeout=PATIENCE)
+    times = page.evaluate(CHANGES)
+    steps = sorted(later - sooner for sooner, later in pairwise(times))
+    assert steps[len(steps) // 2] < 2_000
+
+    missed = "int(chart.feed.gaps['missing'].sum())"
+    (before,) = kernel(page, "", missed)
+    chart.get_by_role("button", name="Drop connection").click()
+    expect(chart.get_by_text("RECONNECTING", exact=True)).to_be_visible(timeout=PATIENCE)
+    expect(chart.get_by_text("LIVE", exact=True)).to_be_visible(timeout=PATIENCE)
+    expect(chart.get_by_text("filled since (at most")).to_be_visible(timeout=PATIENCE)
+    still_open = "int((chart.feed.gaps['kind'] == 'open').sum())"
+    after, left = kernel(page, "", missed, still_open)
+    assert int(after) > int(before)
+    assert left == "0"
+    page.evaluate("window.jupyterapp.serviceManager.sessions.shutdownAll()")  # free its memory
 
 
 def check_drag(page: Page) -> None:
