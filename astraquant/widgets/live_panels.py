@@ -32,7 +32,7 @@ _MARKERS = {  # direction, whether it is an entry -> marker, sign, words
 }
 MARKED_TRADES = 300
 TOLERANCE = 2  # ms: a browser rounds what is dragged
-_RIGHT = 84  # pixels beside the plot: the last price is written there, where nothing cuts it off
+_RIGHT = 94  # pixels beside the plot: the last price is written there, where nothing cuts it off
 
 
 class _Boxes:
