@@ -348,7 +348,7 @@ def test_random_trouble_around_a_halt(timeframe: str, missing: int) -> None:
         assert missing in [gap.missing for gap in gaps if gap.kind == "venue"]
 
 
-async def check_seamless(case: Case, renewals: int) -> None:
+async def check_seamless(case: Case, renewals: int, failures: int = 0) -> None:
     """Connections are replaced before the venue ends them, and nobody notices."""
     now = Run(case)
     await now.playing
@@ -359,7 +359,7 @@ async def check_seamless(case: Case, renewals: int) -> None:
         assert track.book.gaps == []
     assert now.core.counts["renewals"] == renewals
     assert now.core.counts["reconnects"] == 0
-    assert len(now.exchange.attempts) == renewals + 1
+    assert len(now.exchange.attempts) == 1 + renewals + failures
     assert now.exchange.goodbyes == []  # the client is always the first to close
     assert now.states == ["CONNECTING", "BACKFILLING", "LIVE"]
     await now.stop()
@@ -376,6 +376,14 @@ async def test_shutdowns_that_are_announced() -> None:
     schedule = [Step(90.0 * k, "shut_down", {"within": 60_000}) for k in range(1, 4)]
     case = case_of(0, hours=1.0, speed=1.0, timeframe="1m", history=5, schedule=schedule)
     await check_seamless(case, renewals=3)
+
+
+@virtual
+async def test_a_successor_that_dies_at_once_leaves_the_old_connection_in_use() -> None:
+    dying = Step(90.0, "accept_and_close", {"count": 2})
+    schedule = [dying, Step(90.1, "shut_down", {"within": 120_000})]
+    case = case_of(0, hours=1.0, speed=1.0, timeframe="1m", history=5, schedule=schedule)
+    await check_seamless(case, renewals=1, failures=2)
 
 
 def test_a_halt_is_waited_for_patiently() -> None:

@@ -190,14 +190,19 @@ class Client:
                     return reader
                 await self._wait_turn()
                 successor = await self._open(rest)
-                if successor is not None:
-                    old, reader = reader, self._begin(successor, renewed=True)
-                    await _hand_over(old, reader)
+                if successor is None:
+                    continue
+                old, reader = reader, self._begin(successor, renewed=True)
+                if await _hand_over(old, reader):
                     self.core.counts["renewals"] += 1
                     _log.info("the connection was replaced")
+                else:  # the new one is gone already: go on with the old one, and try again
+                    reader, self._link = old, old.link
+                    self._connecting.failed(_now())
+                    self._renew.set()
         finally:
             self._link = None
-            reader.task.cancel()
+            reader.task.cancel()  # what comes now is nobody's
             await reader.link.close()
 
     def _begin(self, link: Link, *, renewed: bool = False) -> _Reader:
@@ -313,13 +318,24 @@ class Client:
         _log.info("backfilled %s: %d candles until %d", symbol, found, until)
 
 
-async def _hand_over(old: _Reader, new: _Reader) -> None:
-    """Keep the old connection until the new one has brought something; then end it."""
+async def _hand_over(old: _Reader, new: _Reader) -> bool:
+    """Keep the old connection until the new one has brought something, then end it.
+
+    False: the new one has ended before the old one.
+    """
     try:
         await _first({old.task, new.task}, new.heard, OVERLAP)
-    finally:
-        await old.link.close()  # what is still on its way is read meanwhile
-        old.task.cancel()
+    except asyncio.CancelledError:
+        await _end(old)
+        raise
+    failed = new.task.done() and not old.task.done()
+    await _end(new if failed else old)
+    return not failed
+
+
+async def _end(reader: _Reader) -> None:
+    await reader.link.close()  # what is still on its way is read meanwhile
+    reader.task.cancel()
 
 
 async def _first(
