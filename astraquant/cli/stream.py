@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FeedError
@@ -42,11 +44,10 @@ def run_stream(arguments: list[str]) -> int:
     known = parser.parse_args(arguments)
     from ..feed.feed import Feed
 
-    _say_on_stderr()
     feed = Feed(known.symbols, known.timeframe, known.venue, history=0)
     printer = _Json(feed) if known.json else _Lines(feed)
     try:
-        with feed.subscribe() as cursor, feed:
+        with _log_on_stderr(), feed.subscribe() as cursor, feed:
             printer.begin()
             for update in cursor:
                 printer.print(update)
@@ -58,14 +59,21 @@ def run_stream(arguments: list[str]) -> int:
     return 0
 
 
-def _say_on_stderr() -> None:
+@contextmanager
+def _log_on_stderr() -> Iterator[None]:
     """Let the feed's log say how things stand, but not repeat each candle."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     handler.addFilter(lambda record: not record.getMessage().startswith("candle "))
     logger = logging.getLogger("astraquant.feed")
+    level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 class _Json:

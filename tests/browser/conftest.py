@@ -47,13 +47,13 @@ def browser_path() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(browser_path: str, playwright: Playwright) -> Iterator[Browser]:
     running = playwright.chromium.launch(executable_path=browser_path, args=SWITCHES)
     yield running
