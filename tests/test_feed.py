@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,6 +18,7 @@ from astraquant import Feed
 from astraquant.candles import is_synthetic
 from astraquant.errors import FeedError
 from astraquant.exchange import SimulatedExchange
+from astraquant.feed.addresses import find_streams
 from astraquant.feed.link import Lost, connector
 
 MINUTES = ("2023-02-01 00:00", "2023-02-01 02:00")
@@ -367,10 +370,130 @@ def test_wrong_values_are_refused() -> None:
         Feed("BTCUSDT").wait("live")
 
 
-@pytest.mark.parametrize("venue", ["binnance", "https://evil.example", "ftp://127.0.0.1", "Sim"])
-def test_a_wrong_venue_is_refused(venue: str) -> None:
-    with pytest.raises(FeedError, match="venue="):
+@pytest.mark.parametrize(
+    ("venue", "told"),
+    [
+        ("binnance", "Did you mean 'binance'"),
+        ("Sim", "Did you mean 'sim'"),
+        (None, "unknown venue 'NoneType'"),
+        ("https://evil.example", "the host 'evil.example'"),
+        ("wss://stream.binance.com:9443", "is no address of an exchange"),
+        ("ftp://127.0.0.1", "is no address"),
+    ],
+)
+def test_a_wrong_venue_is_refused(venue: Any, told: str) -> None:
+    with pytest.raises(FeedError, match=told) as caught:
         Feed("BTCUSDT", venue=venue)
+    assert "venue=" in str(caught.value)
+    assert "file" not in str(caught.value)
+
+
+@pytest.mark.parametrize("symbols", [123, None, ["BTCUSDT", 5]])
+def test_what_is_no_symbol_at_all_is_refused(symbols: Any) -> None:
+    with pytest.raises(FeedError, match="is no symbol"):
+        Feed(symbols)
+
+
+def test_a_stream_of_elsewhere_is_not_called_binance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASTRAQUANT_BINANCE_STREAM", "ws://127.0.0.1:9")
+    with pytest.raises(FeedError, match="ASTRAQUANT_BINANCE_REST names no other"):
+        Feed("BTCUSDT", venue="binance")
+    monkeypatch.setenv("ASTRAQUANT_BINANCE_STREAM", "wss://stream.binance.com:443")
+    assert find_streams("binance")[1] == "wss://stream.binance.com:443"
+    monkeypatch.setenv("ASTRAQUANT_BINANCE_STREAM", "nonsense")
+    with pytest.raises(FeedError, match="is 'nonsense'; expected an address"):
+        Feed("BTCUSDT", venue="binance")
+    monkeypatch.setenv("ASTRAQUANT_BINANCE_REST", "http://127.0.0.1:9")
+    monkeypatch.setenv("ASTRAQUANT_BINANCE_STREAM", "ws://127.0.0.1:9/")
+    assert find_streams("binance")[1] == "ws://127.0.0.1:9"
+
+
+def test_where_binance_s_streams_are() -> None:
+    assert find_streams("binance")[1] == "wss://data-stream.binance.vision"
+    assert find_streams("https://api.binance.com")[1] == "wss://stream.binance.com:9443"
+
+
+def test_a_venue_in_trouble_when_it_begins_is_asked_again(venue: SimulatedExchange) -> None:
+    venue.answer("/api/v3/time", status=503, times=7)  # more than one call tries
+    with Feed("BTCUSDT", venue=venue.url) as feed:
+        until(lambda: venue.ledger.answers[503] == 7, feed)
+        venue.advance("5s")
+        feed.wait("LIVE")
+        assert last(feed) == "00:59"
+
+
+def test_a_market_without_any_closed_candle_begins_with_what_comes() -> None:
+    candles = sample("BTCUSDT", *MINUTES)
+    with (
+        SimulatedExchange(candles, speed=0) as venue,
+        Feed("BTCUSDT", venue=venue.url) as feed,
+    ):
+        assert len(feed.candles) == 0
+        venue.advance("3m")
+        until(lambda: last(feed) == "00:02", feed)
+        check_same(feed, candles.iloc[:3])
+
+
+def test_a_halt_longer_than_the_history_leaves_it_empty() -> None:
+    candles = sample("BTCUSDT", "2023-03-24 11:00", "2023-03-24 15:00")
+    with (
+        SimulatedExchange(candles, speed=0, start="2023-03-24 13:50") as venue,
+        Feed("BTCUSDT", venue=venue.url, history=60) as feed,
+    ):
+        assert len(feed.candles) == 0
+        assert feed.label.startswith("simulated")
+        play_out(venue)
+        until(lambda: last(feed) == "14:59", feed)
+        check_same(feed, candles.loc["2023-03-24 14:00":])  # type: ignore[misc]
+
+
+def test_an_interrupted_start_leaves_no_feed_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it accepts and says nothing
+        before = set(threading.enumerate())
+        port = silent.getsockname()[1]
+        feed = Feed("BTCUSDT", venue=f"http://127.0.0.1:{port}")
+
+        def interrupt() -> bool:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(feed, "_is_under_way", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            feed.start()
+        assert not feed.is_running
+        left = {t.name for t in set(threading.enumerate()) - before}
+        assert left <= {"feed-history"}  # ends by itself
+
+
+def test_stopping_does_not_wait_for_a_name_to_be_found(
+    venue: SimulatedExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, asked = threading.Event(), threading.Event()
+
+    def look_up(*_: object, **__: object) -> list[object]:
+        asked.set()
+        found.wait(60)
+        raise OSError("no such name")
+
+    with Feed("BTCUSDT", venue=venue.url.replace("127.0.0.1", "localhost")) as feed:
+        until(lambda: feed.stats["connections"] == 1, feed)
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        venue.kill()
+        assert asked.wait(60)
+        feed.stop()
+        assert not feed.is_running
+        assert not found.is_set()
+    found.set()
+
+
+def test_listening_to_a_stopped_feed_ends_at_once(venue: SimulatedExchange) -> None:
+    feed = Feed("BTCUSDT", venue=venue.url)
+    with feed:
+        pass
+    assert list(feed.subscribe()) == []
+    with feed:
+        cursor = feed.subscribe()
+        venue.advance("2m")
+        assert cursor.next(60) is not None
 
 
 def test_a_symbol_that_the_venue_has_not_is_an_error_with_the_nearest(

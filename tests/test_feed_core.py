@@ -12,16 +12,19 @@ from naive_feed import candle_at
 from astraquant.candles import candle_table
 from astraquant.data.pieces import Piece
 from astraquant.feed.core import (
+    AHEAD,
+    CLOCK_KEPT,
     GRACE,
     HOLE_GRACE,
-    LONGEST_PATIENCE,
-    PATIENCE,
     Bars,
+    Clock,
     Core,
     Newest,
+    Question,
     Trades,
 )
 from astraquant.feed.protocol import AggTrade
+from astraquant.feed.track import LONGEST_PATIENCE, PATIENCE
 
 MINUTE = 60_000
 START = 1_672_531_200_000  # 2023-01-01
@@ -42,6 +45,12 @@ def trade(number: int, ms: int) -> bytes:
     deal = {"a": number, "f": number, "l": number, "p": "2.0", "q": "0.5", "m": False}
     time = START + ms
     return json.dumps({"e": "aggTrade", "s": "ABC", "E": time, "T": time, **deal}).encode()
+
+
+def asked(core: Core, now: float) -> Question | None:
+    """What is most urgent."""
+    questions = core.questions(now)
+    return questions[0] if questions else None
 
 
 def past_trade(number: int, ms: int = 0) -> AggTrade:
@@ -75,10 +84,10 @@ def core() -> Core:
 
 def test_a_new_connection_asks_for_the_newest_trade_and_is_complete_after_it(core: Core) -> None:
     assert core.is_complete(100.0)
-    assert core.question(100.0) is None
+    assert asked(core, 100.0) is None
     core.opened(105.0)
     assert not core.is_complete(105.0)
-    assert core.question(105.0) == Newest("ABC")
+    assert asked(core, 105.0) == Newest("ABC")
     core.newest("ABC", past_trade(9), 105.0)  # nothing has happened since
     assert core.is_complete(105.0)
 
@@ -94,18 +103,18 @@ def test_a_quiet_venue_is_not_taken_for_complete_before_its_candles_come(core: C
 def test_a_renewed_connection_leaves_nothing_to_ask(core: Core) -> None:
     core.opened(105.0, renewed=True)
     assert core.is_complete(105.0)
-    assert core.question(105.0) is None
+    assert asked(core, 105.0) is None
 
 
 def test_a_bar_whose_close_does_not_come_is_asked_for_after_a_grace(core: Core) -> None:
     core.receive(kline(1, 20, at=GRACE - 1), 103.0)
-    assert core.question(103.0) is None
+    assert asked(core, 103.0) is None
     core.receive(kline(1, 20, at=GRACE), 103.0)
-    assert core.question(103.0) == Bars("ABC", START, START + MINUTE)
+    assert asked(core, 103.0) == Bars("ABC", START, START + MINUTE)
     assert not core.is_complete(103.0)
     (filled,) = core.bars("ABC", START, piece([0], 1), START + MINUTE + 5000)
     assert (filled.kind, filled.time) == ("filled", START)
-    assert core.question(103.0) is None
+    assert asked(core, 103.0) is None
     assert core.is_complete(103.0)
 
 
@@ -113,12 +122,12 @@ def test_what_was_missed_while_away_is_asked_for_by_the_venue_s_time(core: Core)
     core.opened(400.0)
     core.newest("ABC", past_trade(50), 400.0)
     core.told_time(START + 5 * MINUTE, 400.0, 1.0)
-    assert core.question(400.0) == Bars("ABC", START, START + 4 * MINUTE)  # REST may be behind
+    assert asked(core, 400.0) == Bars("ABC", START, START + 4 * MINUTE)  # REST may be behind
     later = 400.0 + GRACE / 1000  # nothing comes, but the venue's time goes on
-    assert core.question(later) == Bars("ABC", START, START + 5 * MINUTE)
+    assert asked(core, later) == Bars("ABC", START, START + 5 * MINUTE)
     updates = core.bars("ABC", START, piece([0, 1, 3], 5), START + 5 * MINUTE)
     assert [update.kind for update in updates] == ["gap", "filled", "filled", "filled"]
-    assert core.question(later) == Trades("ABC", 10, 50)
+    assert asked(core, later) == Trades("ABC", 10, 50)
 
 
 def test_a_silent_stream_is_noticed_and_a_speaking_one_is_not(core: Core) -> None:
@@ -155,12 +164,12 @@ def test_a_quiet_market_may_be_silent_for_longer_and_longer(core: Core) -> None:
 
 def test_a_hole_in_trade_ids_is_refilled_after_a_moment(core: Core) -> None:
     core.receive(trade(13, 3000), 101.0)
-    assert core.question(101.0) is None
+    assert asked(core, 101.0) is None
     later = 101.0 + HOLE_GRACE
-    question = core.question(later)
+    question = asked(core, later)
     assert question == Trades("ABC", 10, 12)
     core.trades(question, [past_trade(number, 2500) for number in (10, 11, 12)], later)
-    assert core.question(later) is None
+    assert asked(core, later) is None
     forming = core.tracks["ABC"].book.forming
     assert forming is not None
     assert not core.tracks["ABC"].book.partial
@@ -170,28 +179,131 @@ def test_a_hole_in_trade_ids_is_refilled_after_a_moment(core: Core) -> None:
 
 def test_trades_that_the_venue_has_not_are_given_up(core: Core) -> None:
     core.receive(trade(20, 3000), 101.0)
-    question = core.question(102.0)
+    question = asked(core, 102.0)
     assert question == Trades("ABC", 10, 19)
     core.trades(question, [past_trade(11)], 102.0)  # a short page: what it passes over is gone
-    assert core.question(102.0) == Trades("ABC", 12, 19)
+    assert asked(core, 102.0) == Trades("ABC", 12, 19)
     core.trades(Trades("ABC", 12, 19), [], 102.0)
-    assert core.question(102.0) is None
+    assert asked(core, 102.0) is None
     assert core.tracks["ABC"].ids.skipped == 1 + 8
+
+
+def test_ids_that_do_not_exist_are_given_up_when_later_ones_come(core: Core) -> None:
+    core.receive(trade(20, 3000), 101.0)
+    core.trades(Trades("ABC", 10, 19), [past_trade(20), past_trade(21)], 102.0)
+    assert asked(core, 102.0) is None
+    assert core.tracks["ABC"].ids.skipped == 10
+
+
+def test_no_question_hides_another(core: Core) -> None:
+    """A bar that REST denies, a hole, a closed bar in doubt: all of them are asked."""
+    core.receive(kline(0, 12, at=0, closed=True), 160.0)
+    core.receive(trade(13, MINUTE - 1), 161.0)  # of the closed bar
+    core.receive(trade(20, MINUTE + 1), 161.0)  # with a hole before it
+    core.receive(kline(3, 40, at=GRACE), 162.0)  # bars 1 and 2 are missing
+    core.bars("ABC", START + MINUTE, piece([2], 3), START + 4 * MINUTE)  # bar 1 was shown
+    found = core.questions(162.0)
+    assert found == [
+        Bars("ABC", START + MINUTE, START + 2 * MINUTE),
+        Trades("ABC", 10, 12),
+        Trades("ABC", 14, 19),
+        Bars("ABC", START, START + MINUTE),
+    ]
+
+
+def test_one_symbol_s_trouble_does_not_hide_another_s() -> None:
+    core = Core(["ABC", "XYZ"], "1m")
+    core.opened(100.0)
+    assert core.questions(100.0) == [Newest("ABC"), Newest("XYZ")]
+    core.newest("XYZ", None, 100.0)
+    for message in (kline(0, 5), kline(2, 9, at=GRACE)):
+        core.receive(message, 100.0)
+        core.receive(message.replace(b"ABC", b"XYZ"), 100.0)
+    span = START, START + 2 * MINUTE
+    assert core.questions(100.0) == [Newest("ABC"), Bars("ABC", *span), Bars("XYZ", *span)]
+
+
+def test_a_market_that_was_quiet_from_the_start_is_treated_patiently() -> None:
+    core, now, patience = Core(["ABC"], "1m"), 100.0, PATIENCE
+    core.opened(now)
+    core.newest("ABC", past_trade(7), now)
+    assert not core.is_complete(now)  # perhaps something comes at once
+    for _ in range(6):
+        now += patience + 1
+        assert core.silent(now).startswith("no candle of ABC")
+        core.be_patient(now)
+        core.opened(now)
+        core.newest("ABC", past_trade(7), now)
+        assert core.is_complete(now)  # nothing has happened since the first time
+        patience = min(2 * patience, LONGEST_PATIENCE)
+    assert patience == LONGEST_PATIENCE
+
+
+def test_trades_from_before_the_connection_are_not_missed() -> None:
+    core = Core(["ABC"], "1m")
+    core.opened(100.0)
+    core.newest("ABC", past_trade(9), 100.0)
+    for second in range(0, 40, 2):
+        core.receive(kline(0, 9, at=1000 * second), 100.0 + second)
+        assert core.silent(100.0 + second) == ""
+
+
+def test_a_quiet_symbol_is_not_cut_off_while_others_speak() -> None:
+    core = Core(["ABC", "XYZ"], "1m")
+    core.opened(100.0)
+    for symbol in ("ABC", "XYZ"):
+        core.receive(kline(0, 9).replace(b"ABC", symbol.encode()), 100.0)
+        core.newest(symbol, past_trade(9), 100.0)
+    core.receive(trade(10, 4000), 110.5)
+    core.receive(kline(0, 10, at=4000), 110.5)
+    assert core.silent(110.5) == ""
+    assert core.questions(110.5) == [Newest("XYZ")]
+    core.newest("XYZ", past_trade(9), 110.6)  # it is only quiet
+    core.receive(trade(11, 6000), 130.0)
+    core.receive(kline(0, 11, at=6000), 130.0)
+    assert (core.silent(130.0), core.questions(130.0)) == ("", [])
+    core.receive(trade(12, 8000), 131.0)
+    core.receive(kline(0, 12, at=8000), 131.0)
+    assert core.silent(131.0) == ""
+    core.newest("XYZ", past_trade(12), 131.1)  # its stream is broken
+    assert core.silent(131.1).startswith("no candle of XYZ for 2")
+
+
+def test_what_is_of_the_future_is_refused_and_changes_nothing(core: Core) -> None:
+    core.told_time(START + 5000, 100.0, 1.0)
+    ahead = int(AHEAD / 60)
+    core.receive(kline(ahead, 12, at=4999), 100.0)
+    assert core.counts["rejected"] == 0
+    for message in (kline(4_000, 13), trade(13, 4_000 * MINUTE)):
+        assert core.receive(message, 106.0) == []
+    assert core.counts["rejected"] == 2
+    assert "is in the venue's future" in core.quarantine[0].reason
+    assert core.questions(106.0)[0] == Newest("ABC")  # is that its time?
+    assert core.venue_now < START + 10 * MINUTE
+
+
+def test_the_venue_is_asked_for_its_time_now_and_then(core: Core) -> None:
+    core.told_time(START + 5000, 100.0, 1.0)
+    core.receive(kline(0, 9, at=6000), 101.0)
+    later = 100.0 + CLOCK_KEPT + 1
+    assert core.questions(later)[-1] == Clock()
+    core.told_time(START + 5000 + int(1000 * CLOCK_KEPT), later, 1.0)
+    assert Clock() not in core.questions(later)
 
 
 def test_a_trade_later_than_its_closed_candle_becomes_a_visible_revision(core: Core) -> None:
     core.receive(kline(0, 12, at=0, closed=True), 160.0)
     core.receive(trade(10, 2600), 160.0)
-    assert core.question(160.0) is None  # these are in the closed candle
+    assert asked(core, 160.0) is None  # these are in the closed candle
     core.receive(trade(13, MINUTE - 1), 161.0)  # this one isn't
     core.receive(kline(1, 14, at=GRACE + 1000), 163.0)
-    question = core.question(161.1)
+    question = asked(core, 161.1)
     assert question == Bars("ABC", START, START + MINUTE)
     (revised,) = core.bars("ABC", START, piece([0], 1), START + 2 * MINUTE)
     assert revised.kind == "revised"
     assert revised.before is not None
     assert revised.candle == candle_at(START, 1)
-    assert core.question(161.1) is None
+    assert asked(core, 161.1) is None
 
 
 def test_lag_is_told_by_the_venue_s_clock_and_pace(core: Core) -> None:

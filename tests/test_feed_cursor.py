@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -128,3 +129,37 @@ def test_who_has_closed_or_is_forgotten_gets_nothing() -> None:
     with pytest.raises(StopIteration):
         next(closed)
     assert [one.time for one in kept.take()] == [1]
+
+
+def test_a_cursor_on_what_has_ended_ends_at_once_and_later_ones_do_not() -> None:
+    cursors = Cursors()
+    cursors.end()
+    assert list(cursors.new()) == []
+    cursors.begin()
+    cursor = cursors.new()
+    cursors.put([update(1)])
+    assert next(cursor).time == 1
+
+
+def test_a_busy_loop_is_woken_once_whatever_comes() -> None:
+    """An asynchronous listener whose loop does something else costs no memory."""
+
+    async def main() -> tuple[int, int]:
+        cursors = Cursors()
+        cursor = cursors.new()
+        listening = asyncio.create_task(anext(cursor))
+        await asyncio.sleep(0)
+        woken, loop = 0, asyncio.get_running_loop()
+        call = loop.call_soon_threadsafe
+
+        def count(*args: Any) -> Any:
+            nonlocal woken
+            woken += 1
+            return call(*args)
+
+        loop.call_soon_threadsafe = count  # type: ignore[method-assign]
+        for number in range(1000):
+            cursors.put([update(number, "forming")])
+        return woken, (await listening).time
+
+    assert asyncio.run(main()) == (1, 999)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,37 +108,51 @@ class _Json:
 
 
 class _Lines:
-    """A line a candle; in a terminal the forming one is written over until it has closed."""
+    """A line a candle; in a terminal the forming one is written over until it has closed.
+
+    Where the prices come from is said before the first candle: it may be known only then.
+    """
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
+        self._told = ""
         self._terminal = sys.stdout.isatty()
         self._open = False  # a forming candle's line has not ended
 
     def begin(self) -> None:
+        """Say what is to come, and from where if that is known."""
         feed = self._feed
-        told = feed.label or feed.venue
-        where = f"SIMULATED prices ({told})" if feed.is_simulated else told
-        print(f"{' '.join(feed.symbols)} {feed.timeframe}, {where}; Ctrl-C ends it.", flush=True)
+        if not feed.label:
+            print(f"waiting for {feed.venue} ...", file=sys.stderr, flush=True)
 
     def print(self, update: Update) -> None:
         candle = update.candle
         if candle is None or (update.kind == "forming" and not self._terminal):
             return
+        self._say_source()
         from ..timeframes import parse_time
 
-        prices = " ".join(f"{name} {getattr(candle, name):<12.10g}" for name in _COLUMNS)
-        time = f"{parse_time(candle.time):%Y-%m-%d %H:%M:%S}"
-        line = f"{time}  {update.symbol}  {prices} {update.kind}"
-        if update.kind == "forming":
-            print(f"\r{line:<120}", end="", flush=True)
-            self._open = True
-            return
-        if self._open:
-            print(f"\r{' ' * 120}\r", end="")
-            self._open = False
-        print(line, flush=True)
+        prices = " ".join(f"{name} {getattr(candle, name):<9.10g}" for name in _COLUMNS)
+        time = f"{parse_time(candle.time):%Y-%m-%d %H:%M:%S}".removesuffix(":00")
+        self._write(f"{time} {update.symbol} {prices} {update.kind}", update.kind == "forming")
 
     def end(self) -> None:
         if self._open:
             print()
+
+    def _say_source(self) -> None:
+        feed = self._feed
+        if feed.label == self._told:
+            return
+        self._told = feed.label
+        where = f"SIMULATED prices ({feed.label})" if feed.is_simulated else feed.label
+        self._write(f"{' '.join(feed.symbols)} {feed.timeframe}, {where}; Ctrl-C ends it.", False)
+
+    def _write(self, line: str, forming: bool) -> None:
+        """A line of its own; in a terminal it takes the place of the forming candle's."""
+        if self._open:
+            print("\r\x1b[K", end="")
+        if forming:  # cut, since of a line that wraps only the end could be written over
+            line = line[: shutil.get_terminal_size().columns - 1]
+        print(line, end="" if forming else "\n", flush=True)
+        self._open = forming

@@ -19,7 +19,7 @@ import tenacity
 from .. import __version__
 from ..errors import DataError
 from ..timeframes import parse_time
-from .venues import ARCHIVES, MARKET_DATA, REST_VARIABLE, TooLarge, Unreachable
+from .venues import ARCHIVES, MARKET_DATA, REST_VARIABLE, TooLarge, Unavailable, Unreachable
 
 ATTEMPTS: Final = 6  # of one request to a venue that has answered before
 FIRST_ATTEMPTS: Final = 3  # and to one that never has: perhaps there is no network at all
@@ -98,7 +98,7 @@ class Transport:
             told = f"{last}. It was tried several times"
             if not last.reached:  # whoever asked knows what can be done instead
                 raise Unreachable(f"{told}.") from last
-            raise DataError(f"{told}; try again later.") from last
+            raise Unavailable(f"{told}; try again later.") from last
         except UnicodeError as error:  # a label of the host's name is empty, too long, no name
             raise DataError(f"{url} can't be asked for: its host has no name ({error}).") from error
 
@@ -213,10 +213,11 @@ def _busy(name: str, status: int, told: str) -> Exception:
     if seconds <= LONGEST_WAIT:
         return TryAgain(f"{name} was asked too much (HTTP {status})", seconds)
     until = parse_time(round(time.time() + seconds) * 1000)
-    return DataError(
+    return Unavailable(
         f"{name} was asked too much and refuses this machine for {seconds} s, until {until} "
         f"(HTTP {status}). Try again then: what was loaded until now is kept. Other programs on "
-        "this machine or network count too."
+        "this machine or network count too.",
+        seconds,
     )
 
 

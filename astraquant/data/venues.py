@@ -36,7 +36,18 @@ _ADDRESS = re.compile(
 _MARKET = re.compile(r"[0-9a-f]{12}")  # the hash by which a simulated exchange names its market
 
 
-class Unreachable(DataError):
+class Unavailable(DataError):
+    """The venue gives no answer that can be used, but may later.
+
+    ``after``: the seconds it asks to wait, 0 if it says nothing.
+    """
+
+    def __init__(self, text: str, after: float = 0.0) -> None:
+        super().__init__(text)
+        self.after = after
+
+
+class Unreachable(Unavailable):
     """No answer came from the venue: no network, no such host, nobody listening."""
 
 

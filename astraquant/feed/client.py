@@ -16,11 +16,11 @@ from typing import Final, NamedTuple
 import httpx
 import pandas as pd
 
-from ..data.venues import REST_VARIABLE, Unreachable, Venue
+from ..data.venues import REST_VARIABLE, Unavailable, Venue
 from ..errors import DataError, FeedError
-from ..timeframes import HOUR
+from ..timeframes import HOUR, parse_time
 from .addresses import STREAM_VARIABLE
-from .core import GRACE, Bars, Core, Newest, Question, Trades, Update
+from .core import GRACE, Bars, Clock, Core, Newest, Question, Trades, Update
 from .link import OPEN_WITHIN, Connect, Link, Lost
 from .pacing import Pacing
 from .rest import UNTOLD, Failed, Rest
@@ -39,7 +39,7 @@ class Wiring:
     """What a client is connected to.
 
     ``stream``: base of the streams' address ("wss://..."). ``http``: None is the network.
-    ``history``: closed candles of a symbol and timeframe, about so many; raises `Unreachable` where
+    ``history``: closed candles of a symbol and timeframe, about so many; raises `Unavailable` where
     trying again may help, another `DataError` where it can't.
     """
 
@@ -125,8 +125,8 @@ class Client:
             while True:
                 try:
                     table = await self.wiring.history(symbol, self.core.timeframe, self._history)
-                except Unreachable as error:
-                    pacing.failed(_now())
+                except Unavailable as error:
+                    pacing.failed(_now(), error.after)
                     self._become("RECONNECTING", str(error))
                     _log.info("no history: %s Again in %.1f s.", error, pacing.wait(_now()))
                     await asyncio.sleep(pacing.wait(_now()))
@@ -173,7 +173,7 @@ class Client:
             self._connecting.failed(_now(), after)
             wait = self._connecting.wait(_now())
             _log.info("no connection: %s; again in %.1f s", reason, wait)
-            if self._link is None:
+            if self._link is None:  # else one that still works is to be replaced
                 self._become("RECONNECTING", reason)
             return None
         _log.info("WS CONNECTED %s", self._address)
@@ -188,11 +188,14 @@ class Client:
                 await _first({reader.task}, self._renew)
                 if reader.task.done():
                     return reader
-                await self._wait_turn()
+                while (wait := self._connecting.wait(_now())) > 0 and not reader.task.done():
+                    await asyncio.wait({reader.task}, timeout=wait)
+                if reader.task.done():
+                    return reader
                 successor = await self._open(rest)
                 if successor is None:
                     continue
-                old, reader = reader, self._begin(successor, renewed=True)
+                old, reader = reader, self._begin(successor, renewed=not reader.task.done())
                 if await _hand_over(old, reader):
                     self.core.counts["renewals"] += 1
                     _log.info("the connection was replaced")
@@ -261,27 +264,25 @@ class Client:
     # Questions.
 
     async def _ask_what_is_due(self, rest: Rest) -> None:
-        again, asked, failed = self._asking, None, False
+        paces: dict[Question, Pacing] = {}  # of those whose last answer settled nothing
         while True:
             with self.core.lock:
-                question = self.core.question(_now()) if self._link is not None else None
-            # The same one again: its answer changed nothing.
-            waits = again.wait(_now()) > 0 and (failed or question == asked)
-            if question is None or waits:
+                questions = self.core.questions(_now()) if self._link is not None else []
+            paces = {one: pace for one, pace in paces.items() if one in questions}
+            due = [one for one in questions if one not in paces or not paces[one].wait(_now())]
+            if not due or self._asking.wait(_now()) > 0:
                 await asyncio.sleep(TICK)
                 continue
-            if question != asked and not failed:
-                again.succeeded()
-            asked, failed, after = question, False, None
             try:
-                await self._ask(rest, question)
+                await self._ask(rest, due[0])
+                self._asking.succeeded()
             except Failed as error:
-                failed, after = True, error.after
+                self._asking.failed(_now(), error.after)
                 self.core.counts["failed_questions"] += 1
                 _log.info("not answered: %s", error)
                 if self.state.name == "BACKFILLING":
                     self._become("BACKFILLING", str(error))
-            again.failed(_now(), after)
+            paces.setdefault(due[0], Pacing(self.wiring.draw)).failed(_now())
 
     async def _ask(self, rest: Rest, question: Question) -> None:
         core = self.core
@@ -294,6 +295,8 @@ class Client:
         venue_now = await rest.time()
         with core.lock:
             core.told_time(venue_now, _now(), rest.pace)
+        if isinstance(question, Clock):
+            return
         if isinstance(question, Newest):
             trade = await rest.newest_trade(question.symbol)
             with core.lock:
@@ -306,6 +309,8 @@ class Client:
         core = self.core
         symbol, start, until = question
         until = min(until, core.tracks[symbol].book.bar_of(venue_now - GRACE))
+        if start >= until:
+            return  # the venue's clock is behind what we reckoned
         found = 0
         while start < until:
             piece = await rest.bars(symbol, core.timeframe, start, until)
@@ -315,7 +320,7 @@ class Client:
             self._publish(updates)
             start = piece.until
         core.counts["backfills"] += 1
-        _log.info("backfilled %s: %d candles until %d", symbol, found, until)
+        _log.info("backfilled %s: %d candles until %s", symbol, found, parse_time(until))
 
 
 async def _hand_over(old: _Reader, new: _Reader) -> bool:

@@ -18,16 +18,18 @@ import pandas as pd
 from ..candles import Candle
 from ..data.pieces import Piece
 from ..timeframes import SECOND, from_ms, next_start
-from .book import CandleBook, Change
+from .book import Change
 from .closed import rows_of
-from .protocol import AggTrade, Ignored, Kline, Rejected, Reply, Shutdown, parse
-from .trades import TradeIds
+from .protocol import QUOTED, AggTrade, Ignored, Kline, Rejected, Reply, Shutdown, parse
+from .track import Track
 
 # ms of venue time that a closing update may be late, and REST behind the stream: asked too early it
 # would show a partial candle as if it were whole.
 GRACE: Final = 3 * SECOND
-PATIENCE: Final = 10.0  # seconds that a stream may be silent: Binance updates a kline every 2 s
-LONGEST_PATIENCE: Final = 300.0  # with a market in which nothing happens
+AHEAD: Final = 60.0  # seconds that an event may be ahead of the venue's clock as it was told
+ASKED_LATELY: Final = 5.0  # seconds within which it is not asked for its time again
+CLOCK_KEPT: Final = 600.0  # seconds after which the venue is asked for its time again
+SPANS: Final = 3  # of a symbol's missing bars, the first ones, among the questions at one time
 HOLE_GRACE: Final = 0.5  # seconds that a trade may come behind a later one
 KEPT: Final = 100  # refused messages that are remembered
 
@@ -84,23 +86,11 @@ class Newest(NamedTuple):
     symbol: str
 
 
-Question = Bars | Trades | Newest
+class Clock(NamedTuple):
+    """A question: the venue's time."""
 
 
-class Track:
-    """One symbol: its candles, the ids of its trades, and when its streams were last heard."""
-
-    def __init__(self, symbol: str, timeframe: str) -> None:
-        self.book = CandleBook(symbol, timeframe)
-        self.ids = TradeIds()
-        self.patience = PATIENCE
-        self.heard = 0.0  # when the last kline came, or the connection was opened
-        self.in_klines = -1  # the newest trade that a kline names ...
-        self.in_trades = -1  # ... and that came as a trade
-        self.behind_since: float | None = None  # klines know trades that have not come
-        self.settled = True  # this connection's klines are there, or there are none to come
-        self.ask_newest = False
-        self.doubted: set[int] = set()  # closed bars that trades came for later
+Question = Bars | Trades | Newest | Clock
 
 
 class Core:
@@ -142,9 +132,7 @@ class Core:
         self.shutdown = False
         self._opened, self._opened_venue = now, 0
         for track in self.tracks.values():
-            track.heard, track.behind_since = now, None
-            if not renewed:
-                track.settled, track.ask_newest = False, True
+            track.opened(now, renewed=renewed)
 
     def age(self, now: float) -> float:
         """How old the connection is, ms, by our clock or the venue's, whichever is ahead."""
@@ -160,9 +148,7 @@ class Core:
         if isinstance(event, AggTrade):
             return self._trade(event, now)
         if isinstance(event, Rejected):
-            self.counts["rejected"] += 1
-            self.quarantine.append(event)
-            _log.info("refused a message: %s", event.reason)
+            self._reject(*event)
         elif isinstance(event, Shutdown):
             self.shutdown = True
         elif isinstance(event, Reply) and event.code is not None:
@@ -174,29 +160,22 @@ class Core:
         return []
 
     def _kline(self, event: Kline, now: float) -> list[Update]:
-        track = self._track(event.symbol)
+        track = self._track(event, max(event.event_time, event.candle.time), now)
         if track is None:
             return []
         self.counts["klines"] += 1
-        track.heard, track.settled = now, True
         self._hear(event.event_time, now)
-        track.in_klines = max(track.in_klines, event.last_id)
-        if track.in_klines <= track.in_trades:
-            track.behind_since = None
-        elif track.behind_since is None:
-            track.behind_since = now
+        track.hear_kline(event, now)
         _log.debug("Updating candle %s", event.candle)
         return self._updates(event.symbol, track.book.kline(event))
 
     def _trade(self, event: AggTrade, now: float) -> list[Update]:
-        track = self._track(event.symbol)
+        track = self._track(event, max(event.event_time, event.time), now)
         if track is None:
             return []
         self.counts["trades"] += 1
         self._hear(event.event_time, now)
-        track.in_trades = max(track.in_trades, event.last_id)
-        if track.in_klines <= track.in_trades:
-            track.behind_since = None
+        track.hear_trade(event)
         if not track.ids.add(event.id, now):
             self.counts["trades_repeated"] += 1
         return self._take(track, event)
@@ -210,11 +189,25 @@ class Core:
             track.doubted.add(book.bar_of(event.time))
         return self._updates(event.symbol, changes)
 
-    def _track(self, symbol: str) -> Track | None:
-        track = self.tracks.get(symbol)
+    def _track(self, event: Kline | AggTrade, time: int, now: float) -> Track | None:
+        """Whom an event is about; None if it is about nobody here, or can't be of now.
+
+        One of the future would leave all bars up to it missing. So it is refused, and the venue
+        asked whether that is its time.
+        """
+        track = self.tracks.get(event.symbol)
         if track is None:
             self.counts["ignored"] += 1
+        elif self._anchor is not None and time > self._reckoned(now) + self._ahead:
+            self._reject(f"{time} ms is in the venue's future", str(event))
+            track.ask_newest |= now - self._anchor[0] > ASKED_LATELY
+            return None
         return track
+
+    def _reject(self, reason: str, text: str) -> None:
+        self.counts["rejected"] += 1
+        self.quarantine.append(Rejected(reason, text[:QUOTED]))
+        _log.info("refused a message: %s", reason)
 
     def _updates(self, symbol: str, changes: list[Change]) -> list[Update]:
         updates = [
@@ -241,80 +234,65 @@ class Core:
         self.venue_now, self.pace = venue_now, pace
         self._anchor = (now, venue_now, pace) if pace > 0 else None
 
+    def _reckoned(self, now: float) -> int:
+        """The venue's time, which goes on also where nothing happens."""
+        if self._anchor is None:
+            return self.venue_now
+        then, venue, pace = self._anchor
+        return max(self.venue_now, venue + int((now - then) * 1000 * pace))
+
+    @property
+    def _ahead(self) -> int:
+        return int(AHEAD * 1000 * max(1.0, self.pace))
+
     # Silence.
 
     def silent(self, now: float) -> str:
-        """Which stream has been silent for too long, in words; "" if none has."""
-        for symbol, track in self.tracks.items():
-            if now - track.heard > track.patience:
-                return f"no candle of {symbol} for {now - track.heard:.0f} s"
-            behind = track.behind_since
-            if behind is not None and now - behind > PATIENCE and not self._asks(track):
-                return f"no trade of {symbol} for {now - behind:.0f} s, though there were some"
-        return ""
+        """Which stream has been silent for too long, in words; "" if none has.
 
-    def _asks(self, track: Track) -> bool:
-        return track.ask_newest or bool(track.ids.holes)
-
-    def be_patient(self, now: float) -> None:
-        """A connection has ended in silence: whose market is quiet may be silent for longer.
-
-        It is known to be quiet if the last kline knew the venue's newest trade; see `newest`.
+        If others speak, REST is asked first whether that market is only quiet.
         """
         for track in self.tracks.values():
-            if now - track.heard > track.patience:
-                track.patience = min(2 * track.patience, LONGEST_PATIENCE)
+            others = any(one.has_spoken(now) for one in self.tracks.values() if one is not track)
+            found = track.silence(now, others_speak=others)
+            if found:
+                return found
+        return ""
+
+    def be_patient(self, now: float) -> None:
+        """A connection has ended in silence: whose market is quiet may be silent for longer."""
+        for track in self.tracks.values():
+            track.be_patient(now)
 
     # Questions.
 
     def is_complete(self, now: float) -> bool:
         """Whether all candles are there that should be, as far as is known."""
-        surely = self._surely(now)
+        surely = self._reckoned(now) - GRACE
         return all(
-            track.settled and not track.ask_newest and not track.book.missing(surely)
-            for track in self.tracks.values()
+            track.settled and not track.book.missing(surely) for track in self.tracks.values()
         )
 
-    def _surely(self, now: float) -> int:
-        """Bars that were over by then should be here, and REST should show them whole.
-
-        The venue's time goes on also where nothing happens.
-        """
-        reached = self.venue_now
-        if self._anchor is not None:
-            then, venue, pace = self._anchor
-            reached = max(reached, venue + int((now - then) * 1000 * pace))
-        return reached - GRACE
-
-    def question(self, now: float) -> Question | None:
-        """What is to be asked next; None: nothing."""
-        for symbol, track in self.tracks.items():
-            if track.ask_newest:
-                return Newest(symbol)
-        surely = self._surely(now)
-        for symbol, track in self.tracks.items():
-            spans = track.book.missing(surely)
-            if spans:
-                return Bars(symbol, *spans[0])
-        for symbol, track in self.tracks.items():
-            for hole in track.ids.holes:
-                if now - hole.found >= HOLE_GRACE:
-                    return Trades(symbol, hole.first, hole.last)
-            for bar in sorted(track.doubted):
-                end = next_start(bar, self.timeframe)
-                if end <= surely:
-                    return Bars(symbol, bar, end)
-        return None
+    def questions(self, now: float) -> list[Question]:
+        """What is to be asked, the most urgent first; each again until its answer settles it."""
+        # Bars that were over by then should be here, and REST should show them whole.
+        surely = self._reckoned(now) - GRACE
+        tracks = self.tracks.items()
+        found: list[Question] = [Newest(symbol) for symbol, track in tracks if track.ask_newest]
+        for symbol, track in tracks:
+            found += [Bars(symbol, *span) for span in track.book.missing(surely)[:SPANS]]
+        for symbol, track in tracks:
+            holes = [hole for hole in track.ids.holes if now - hole.found >= HOLE_GRACE][:SPANS]
+            found += [Trades(symbol, hole.first, hole.last) for hole in holes]
+            ends = [(bar, next_start(bar, self.timeframe)) for bar in sorted(track.doubted)]
+            found += [Bars(symbol, bar, end) for bar, end in ends if end <= surely]
+        if self._anchor is not None and now - self._anchor[0] > CLOCK_KEPT:
+            found.append(Clock())
+        return found
 
     def newest(self, symbol: str, trade: AggTrade | None, now: float) -> None:
         """The answer to `Newest`."""
-        track = self.tracks[symbol]
-        track.ask_newest = False
-        if trade is None or trade.last_id <= track.in_klines:
-            track.settled = True  # nothing has happened since
-            return
-        track.patience = PATIENCE
-        track.ids.expect(trade.id, now)
+        self.tracks[symbol].newest(trade, now)
 
     def bars(self, symbol: str, start: int, piece: Piece, venue_now: int) -> list[Update]:
         """An answer to `Bars` as far as it reaches; ``venue_now``: known before it was asked."""
@@ -330,12 +308,12 @@ class Core:
         """The answer to `Trades`: what it leaves out is not to be had."""
         track = self.tracks[question.symbol]
         updates: list[Update] = []
-        reached = question.first - 1
+        reached = question.last if not trades else question.first - 1
         for trade in trades:
+            reached = max(reached, min(trade.id, question.last))  # what is passed over is not there
             if question.first <= trade.id <= question.last:
                 self.counts["trades_refilled"] += track.ids.add(trade.id, now)
-                track.in_trades = max(track.in_trades, trade.last_id)
+                track.hear_trade(trade)
                 updates += self._take(track, trade)
-                reached = max(reached, trade.id)
-        track.ids.give_up(question.first, reached if trades else question.last)
+        track.ids.give_up(question.first, reached)
         return updates

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import deque
@@ -28,6 +29,7 @@ class Cursor:
         self._ended = False
         self._loop: asyncio.AbstractEventLoop | None = None  # of an asynchronous listener
         self._woken: asyncio.Event | None = None
+        self._waking = False  # it has been told, and has not looked since
 
     def take(self) -> list[Update]:
         """All that waits, oldest first, without waiting for more."""
@@ -75,6 +77,7 @@ class Cursor:
                 if self._woken is None or self._loop is not asyncio.get_running_loop():
                     self._loop, self._woken = asyncio.get_running_loop(), asyncio.Event()
                 self._woken.clear()
+                self._waking = False
             await self._woken.wait()
 
     def __enter__(self) -> Cursor:
@@ -115,8 +118,10 @@ class Cursor:
 
     def _wake(self) -> None:
         self._changed.notify_all()
-        if self._loop is not None and self._woken is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._woken.set)
+        if self._loop is not None and self._woken is not None and not self._waking:
+            self._waking = True
+            with contextlib.suppress(RuntimeError):  # its loop is closed: nobody listens
+                self._loop.call_soon_threadsafe(self._woken.set)
 
 
 class Cursors:
@@ -125,16 +130,25 @@ class Cursors:
     def __init__(self) -> None:
         self._all: WeakSet[Cursor] = WeakSet()
         self._changing = threading.Lock()
+        self._ended = False
 
     def __len__(self) -> int:
         return len(self._all)
 
     def new(self) -> Cursor:
-        """Another listener."""
+        """Another listener; if nothing follows any more, one that has ended."""
         cursor = Cursor()
         with self._changing:
-            self._all.add(cursor)
+            if self._ended:
+                cursor.end()
+            else:
+                self._all.add(cursor)
         return cursor
+
+    def begin(self) -> None:
+        """Something follows (again)."""
+        with self._changing:
+            self._ended = False
 
     def put(self, updates: Iterable[Update]) -> None:
         """Tell everybody."""
@@ -146,6 +160,7 @@ class Cursors:
     def end(self) -> None:
         """Tell everybody that nothing follows."""
         with self._changing:
+            self._ended = True
             listeners = list(self._all)
             self._all.clear()
         for cursor in listeners:

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -73,7 +73,8 @@ class Feed:
         name: str | None = None,
         history: int = 1000,
     ) -> None:
-        given = [symbols] if isinstance(symbols, str) else list(symbols)
+        several = isinstance(symbols, Iterable) and not isinstance(symbols, str)
+        given: list[Any] = list(symbols) if several else [symbols]
         try:
             self.symbols = tuple(dict.fromkeys(map(check_symbol, given)))
             self.timeframe = check_timeframe(timeframe)
@@ -116,8 +117,12 @@ class Feed:
                 other._end()
             _running[self.name] = self
             self._begin()
-        with self._changed:
-            self._changed.wait_for(self._is_under_way, START_WITHIN)
+        try:
+            with self._changed:
+                self._changed.wait_for(self._is_under_way, START_WITHIN)
+        except BaseException:  # interrupted: nobody would have it to stop it
+            self.stop()
+            raise
         if self._failure is not None:
             failure = self._failure
             self.stop()
@@ -143,16 +148,20 @@ class Feed:
             raise FeedError(unknown("state", state, STATES))
         with self._changed:
             before = self._entered[state]  # it may be gone again before this thread wakes up
-            if self._changed.wait_for(
-                lambda: self._state.name == state or self._entered[state] > before, timeout
-            ):
+            self._changed.wait_for(
+                lambda: self._was(state, before) or self._failure is not None, timeout
+            )
+            if self._was(state, before):
                 return self
         now = self.status
         told = f" ({now.reason})" if now.reason else ""
         raise FeedError(f"{self!r} is not {state} after {timeout:g} s but {now.state}{told}.")
 
+    def _was(self, state: str, before: int) -> bool:
+        return self._state.name == state or self._entered[state] > before
+
     def subscribe(self) -> Cursor:
-        """A cursor of one's own on what happens from now on."""
+        """A cursor of one's own on what happens from now on; it ends when the feed is stopped."""
         return self._cursors.new()
 
     # What it knows.
@@ -186,7 +195,7 @@ class Feed:
     def status(self) -> Status:
         """How it stands."""
         state = self._state
-        lag = self._core.lag if state.name != "STOPPED" else None
+        lag = self._core.lag if state.name in ("LIVE", "BACKFILLING") else None
         return Status(state.name, time.monotonic() - state.since, lag, state.reason)
 
     @property
@@ -244,6 +253,7 @@ class Feed:
         """Start the thread; the caller holds `_changing`."""
         self._core = Core(self.symbols, self.timeframe)
         self._failure = None
+        self._cursors.begin()
         self._url = sample.use(self).url if self.venue == "sim" else self.venue
         self._state = State("CONNECTING", time.monotonic(), "")
         self._thread = threading.Thread(target=self._run, name=f"feed {self.name}", daemon=True)
@@ -253,10 +263,10 @@ class Feed:
         """Stop the thread; the caller holds `_changing`."""
         thread, self._thread = self._thread, None
         if thread is not None:
-            while thread.is_alive() and self._loop is None:
+            while thread.is_alive() and (loop := self._loop) is None:
                 time.sleep(0.001)  # it is just about to have one
-            if self._loop is not None:
-                self._cancel(self._loop)
+            if thread.is_alive() and loop is not None:
+                self._cancel(loop)
             thread.join()
         self._cursors.end()
         sample.leave(self)
@@ -266,12 +276,15 @@ class Feed:
             loop.call_soon_threadsafe(self._task.cancel)
 
     def _run(self) -> None:
+        loop = asyncio.new_event_loop()
         try:
-            asyncio.run(self._follow())
+            loop.run_until_complete(self._follow())
         except BaseException as error:
             self._fail(error)
         finally:
             self._loop = None
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()  # not asyncio.run: it would wait for a name that is still looked up
 
     async def _follow(self) -> None:
         venue, stream = find_streams(self._url)

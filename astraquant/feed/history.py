@@ -22,21 +22,22 @@ Result = TypeVar("Result")
 def load_history(
     symbol: str, timeframe: str, bars: int, venue: Venue, wait: Callable[[float], None]
 ) -> pd.DataFrame:
-    """The last ``bars`` closed candles by the venue's time, or all there are if these are fewer.
+    """The closed candles of the last ``bars`` bars by the venue's time, as far as there are any.
 
-    ``wait`` lets seconds pass between attempts. Raises as `load_candles` does; `Unreachable` if
+    ``wait`` lets seconds pass between attempts. Raises as `load_candles` does; `Unavailable` if
     there is no answer.
     """
     from ..data.transport import Transport
 
     with Session(venue, Transport(proxies=not venue.is_local, wait=wait)) as session:
         session.open()
-        first = session.rest.first_candle(symbol, timeframe)
         forming = int(bin_starts(np.array([session.now]), timeframe)[0])
-        label = session.venue.label
         start = int(bin_starts(np.array([forming - bars * duration(timeframe)]), timeframe)[0])
-        start = max(first, start)
-    if start >= forming or not bars:
+        listed = session.rest.rows(symbol, timeframe, startTime=0, limit=1)
+        last = session.rest.rows(symbol, timeframe, endTime=forming - 1, limit=1)
+        label = session.venue.label
+    start = max(start, start if listed is None else int(bin_starts(listed.times, timeframe)[0]))
+    if not bars or last is None or last.times[-1] < start:  # new, or halted for all that time
         table = candle_table([])
         table.attrs = {"source": label, "symbol": symbol}
         return table

@@ -75,7 +75,9 @@ class Controls:
         self.zoom_out = _button("", "search-minus", "Zoom out: more candles")
         self.zoom_all = _button("All", "", "Show as many candles as can be told apart")
         self.drop = _button(
-            "Drop connection", "unlink", "Break the simulated venue's connection for some seconds"
+            "Drop connection",
+            "unlink",
+            "Break the simulated venue's connections (of other feeds too) for some seconds",
         )
         self.sliders = {
             name: _slider(parameter, setup.parameters[name])

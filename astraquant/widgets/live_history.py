@@ -58,12 +58,12 @@ def minutes_wanted(setup: Setup, strategy: Strategy | None) -> int:
 def _suffices(feed: Feed, minutes: int, setup: Setup, strategy: Strategy) -> bool:
     """Whether the history is long enough, or no longer one is to be had."""
     table = feed.candles
-    if minutes >= LONGEST_HISTORY or len(table) < minutes // 2:  # all that the venue has
-        return True
-    bars = Bars(table, setup.timeframe).closed
-    if len(bars) < FEWEST_BARS:
-        return False
-    return check_strategy(strategy, bars, **setup.parameters).needs is not None
+    bars = Bars(table, setup.timeframe).closed if len(table) else table
+    content = False
+    if len(bars) >= FEWEST_BARS:
+        content = check_strategy(strategy, bars, **setup.parameters).needs is not None
+    # Else there may be more, unless the venue has given less than it was asked for.
+    return content or minutes >= LONGEST_HISTORY or len(table) < minutes // 2
 
 
 def _new_feed(name: str, symbol: str, venue: str, history: int) -> Feed:
