@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astraquant.feed.pacing import ATTEMPTS, FIRST_WAIT, LONGEST_WAIT, WINDOW, Pacing
+from astraquant.feed.pacing import ATTEMPTS, FIRST_WAIT, LONGEST_WAIT, WINDOW, Budget, Pacing
 
 
 @given(
@@ -66,3 +66,12 @@ def test_two_clients_do_not_come_back_at_once() -> None:
             pacing.failed(0.0)
         waits.add(round(pacing.wait(0.0), 3))
     assert len(waits) == 20
+
+
+def test_all_feeds_on_a_venue_share_its_budget() -> None:
+    budget = Budget()
+    one, other, stranger = (Pacing(random.Random(0), b) for b in (budget, budget, None))
+    for second in range(ATTEMPTS):
+        one.attempt(float(second))
+    assert one.wait(100.0) == other.wait(100.0) == WINDOW - 100.0
+    assert stranger.wait(100.0) == 0

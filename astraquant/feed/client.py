@@ -22,7 +22,7 @@ from ..timeframes import HOUR, parse_time
 from .addresses import STREAM_VARIABLE
 from .core import GRACE, Bars, Clock, Core, Newest, Question, Trades, Update
 from .link import OPEN_WITHIN, Connect, Link, Lost
-from .pacing import Pacing
+from .pacing import Budget, Pacing
 from .rest import UNTOLD, Failed, Rest
 
 STATES: Final = ("CONNECTING", "LIVE", "STALE", "RECONNECTING", "BACKFILLING", "STOPPED")
@@ -49,6 +49,7 @@ class Wiring:
     history: Callable[[str, str, int], Awaitable[pd.DataFrame]]
     http: httpx.AsyncBaseTransport | None = None
     draw: random.Random = field(default_factory=random.Random)
+    budget: Budget = field(default_factory=Budget)
 
 
 class State(NamedTuple):
@@ -88,7 +89,8 @@ class Client:
         self.state = State("CONNECTING", 0.0, "")
         self._history = history
         self._publish, self._changed = publish, changed
-        self._connecting, self._asking = Pacing(wiring.draw), Pacing(wiring.draw)
+        self._connecting = Pacing(wiring.draw, wiring.budget)
+        self._asking = Pacing(wiring.draw)
         self._link: Link | None = None
         self._renew = asyncio.Event()
         names = "/".join(core.streams)
@@ -97,11 +99,11 @@ class Client:
     async def run(self) -> None:
         """Load the history, then follow the streams; raises `FeedError` if that can't be."""
         self._become("CONNECTING")
-        venue = self.wiring.venue
+        venue, http, budget = self.wiring.venue, self.wiring.http, self.wiring.budget
         try:
             await self._load()
             async with (
-                Rest(venue, self.wiring.http, proxies=not venue.is_local) as rest,
+                Rest(venue, http, budget, proxies=not venue.is_local) as rest,
                 asyncio.TaskGroup() as tasks,
             ):
                 tasks.create_task(self._stay_connected(rest))

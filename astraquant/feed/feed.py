@@ -27,6 +27,7 @@ from .cursor import Cursor, Cursors
 from .gaps import Gap
 from .history import Loader
 from .link import connector
+from .pacing import Budget
 from .protocol import Rejected
 
 START_WITHIN: Final = 10.0  # seconds that `start` waits for the history
@@ -295,7 +296,11 @@ class Feed:
             self._label = str(table.attrs["source"])
             return table
 
-        wiring = Wiring(venue, stream, connector(proxies=not venue.is_local), history)
+        connect, budget = (
+            connector(proxies=not venue.is_local),
+            _budgets.setdefault(stream, Budget()),
+        )
+        wiring = Wiring(venue, stream, connect, history, budget=budget)
         client = Client(
             self._core,
             wiring,
@@ -334,6 +339,7 @@ class Feed:
 
 _changing = threading.RLock()  # while a feed starts or stops
 _running: dict[str, Feed] = {}
+_budgets: dict[str, Budget] = {}  # by the address of the streams
 
 
 def _check_history(history: object) -> None:

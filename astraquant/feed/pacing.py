@@ -12,12 +12,23 @@ FIRST_WAIT: Final = 0.5  # seconds, at the most, before the second attempt
 LONGEST_WAIT: Final = 30.0
 
 
+class Budget:
+    """What this machine may still ask of one venue: all feeds on it share one.
+
+    ``attempts``: when connections were tried. ``rest_from``: when REST may be asked again.
+    """
+
+    def __init__(self) -> None:
+        self.attempts: deque[float] = deque(maxlen=ATTEMPTS)
+        self.rest_from = 0.0
+
+
 class Pacing:
     """Waits before attempts of one kind: twice as long after each failure, half of it by chance."""
 
-    def __init__(self, draw: random.Random) -> None:
+    def __init__(self, draw: random.Random, budget: Budget | None = None) -> None:
         self._draw = draw
-        self._attempts: deque[float] = deque(maxlen=ATTEMPTS)
+        self._attempts = (budget or Budget()).attempts
         self._failures = 0
         self._not_before = 0.0
 

@@ -21,6 +21,7 @@ from ..data.transport import (
 from ..data.venues import Venue, identified
 from ..errors import DataError
 from .link import seconds_told
+from .pacing import Budget
 from .protocol import AggTrade, parse_trades
 
 _LIMIT: Final = 4 * MEGABYTE  # of an answer
@@ -41,12 +42,17 @@ class Rest:
     pace = 1.0  # seconds of venue time in a real one; a simulated exchange tells another
 
     def __init__(
-        self, venue: Venue, http: httpx.AsyncBaseTransport | None, *, proxies: bool
+        self,
+        venue: Venue,
+        http: httpx.AsyncBaseTransport | None,
+        budget: Budget,
+        *,
+        proxies: bool,
     ) -> None:
         with usable_network():
             self._client = httpx.AsyncClient(**client_options(proxies=proxies), transport=http)
         self._venue = venue
-        self._not_before = 0.0  # the venue has asked to be left alone until then
+        self._budget = budget
 
     async def __aenter__(self) -> Rest:
         return self
@@ -104,7 +110,7 @@ class Rest:
     async def _ask(self, what: str, **params: str | int) -> Answer:
         url = httpx.URL(f"{self._venue.rest}/api/v3/{what}")
         clock = asyncio.get_running_loop().time
-        left = self._not_before - clock()
+        left = self._budget.rest_from - clock()
         if left > 0:
             raise Failed(f"{self._venue.rest} asks to be left alone for {left:.0f} s", left)
         try:
@@ -113,7 +119,7 @@ class Rest:
                 if status in (418, 429):
                     told = seconds_told(response.headers.get("Retry-After", ""))
                     after = UNTOLD if told is None else told
-                    self._not_before = clock() + after
+                    self._budget.rest_from = clock() + after
                     raise Failed(f"{url} was asked too much (HTTP {status})", after)
                 check_status(url, response)
                 answer = Answer(status, await _body(url, response), response.headers)
