@@ -14,6 +14,8 @@ from astraquant.exchange import SimulatedExchange
 from astraquant.feed.feed import Feed
 from astraquant.resampling import resample
 
+MINUTES = ("2023-02-01 00:00", "2023-02-01 02:00")
+START = "2023-02-01 01:00"  # an hour of history
 DEADLINE = 60.0  # seconds; what is waited for comes long before
 
 
@@ -21,6 +23,16 @@ DEADLINE = 60.0  # seconds; what is waited for comes long before
 def sample(symbol: str, start: str, end: str) -> pd.DataFrame:
     """Minutes of the synthetic sample."""
     return sample_candles(symbol, start=start, end=end)
+
+
+def standing_still() -> SimulatedExchange:
+    """An exchange over two hours, the first of them history, whose time is moved by hand."""
+    return SimulatedExchange(sample("BTCUSDT", *MINUTES), speed=0, start=START)
+
+
+def last(feed: Feed) -> str:
+    """When the last closed candle opened ("" if there is none)."""
+    return f"{feed.candles.index[-1]:%H:%M}" if len(feed.candles) else ""
 
 
 def until(condition: Callable[[], bool], feed: Feed) -> None:
