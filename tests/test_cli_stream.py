@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import signal
 import socket
@@ -19,6 +18,7 @@ from feeds import sample
 from astraquant.cli import main
 from astraquant.exchange import SimulatedExchange
 
+pty = pytest.importorskip("pty", reason="terminals of POSIX only")
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no SIGINT for a single process")
 
 
