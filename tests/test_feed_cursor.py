@@ -163,3 +163,29 @@ def test_a_busy_loop_is_woken_once_whatever_comes() -> None:
         return woken, (await listening).time
 
     assert asyncio.run(main()) == (1, 999)
+
+
+def test_the_order_holds_while_two_threads_are_at_it() -> None:
+    cursors = Cursors()
+    cursor = cursors.new()
+    bars = 20_000
+
+    def speak() -> None:
+        for bar in range(bars):
+            cursors.put([update(bar, "forming")])
+            cursors.put([update(bar, "closed"), update(bar + 1, "forming")])
+        cursors.end()
+
+    speaker = threading.Thread(target=speak)
+    speaker.start()
+    closed, newest = -1, -1
+    for one in cursor:
+        if one.kind == "closed":
+            assert one.time == closed + 1
+            closed = one.time
+            assert newest <= closed  # no later candle came before it
+        else:
+            assert one.time == closed + 1  # the one that follows, or the first
+            newest = one.time
+    speaker.join()
+    assert closed == bars - 1

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable
+from queue import Empty, SimpleQueue
 from weakref import WeakSet
 
 from .core import Update
@@ -22,10 +22,14 @@ class Cursor:
     To be used by one thread or task.
     """
 
+    # Without a lock of Python's own: an interrupt (Ctrl-C) in the wrong place would leave it taken,
+    # and the feed's thread waiting for it for ever. Whoever waits, waits for the queue.
+
     def __init__(self) -> None:
-        self._waiting: deque[Update] = deque()
+        self._waiting: SimpleQueue[Update | None] = SimpleQueue()  # None: look again
         self._forming: dict[str, Update] = {}
-        self._changed = threading.Condition()
+        self._put = 0  # how many updates were put that are not forming
+        self._over: dict[str, int] = {}  # the newest bar of a symbol that was handed out whole
         self._ended = False
         self._loop: asyncio.AbstractEventLoop | None = None  # of an asynchronous listener
         self._woken: asyncio.Event | None = None
@@ -33,22 +37,23 @@ class Cursor:
 
     def take(self) -> list[Update]:
         """All that waits, oldest first, without waiting for more."""
-        with self._changed:
-            found = [*self._waiting, *self._forming.values()]
-            self._waiting.clear()
-            self._forming.clear()
+        found: list[Update] = []
+        while (update := self._pop()) is not None:
+            found.append(update)
         return found
 
     def next(self, timeout: float | None = None) -> Update | None:
         """The next update; None if none comes within ``timeout`` seconds, or the feed has ended."""
         until = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            while not (found := self._pop()) and not self._ended:
-                left = None if until is None else until - time.monotonic()
-                if left is not None and left <= 0:
-                    return None
-                self._changed.wait(left)
-            return found
+        while (found := self._pop()) is None and not self._ended:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            try:
+                found = self._waiting.get(timeout=left)
+            except Empty:
+                return None
+            if found is not None:
+                return self._noted(found)
+        return found
 
     def close(self) -> None:
         """Listen no more."""
@@ -67,17 +72,18 @@ class Cursor:
         return self
 
     async def __anext__(self) -> Update:
+        loop = asyncio.get_running_loop()
+        if self._woken is None or self._loop is not loop:
+            self._woken, self._loop = asyncio.Event(), loop
         while True:
-            with self._changed:
-                found = self._pop()
-                if found is not None:
-                    return found
-                if self._ended:
-                    raise StopAsyncIteration
-                if self._woken is None or self._loop is not asyncio.get_running_loop():
-                    self._loop, self._woken = asyncio.get_running_loop(), asyncio.Event()
-                self._woken.clear()
-                self._waking = False
+            self._woken.clear()
+            self._waking = False  # before it looks: what comes later wakes it
+            ended = self._ended
+            found = self._pop()
+            if found is not None:
+                return found
+            if ended:
+                raise StopAsyncIteration
             await self._woken.wait()
 
     def __enter__(self) -> Cursor:
@@ -87,37 +93,54 @@ class Cursor:
         self.close()
 
     def _pop(self) -> Update | None:
-        if self._waiting:
-            return self._waiting.popleft()
-        if self._forming:
-            return self._forming.pop(next(iter(self._forming)))
-        return None
+        """The next of what is there: what is forming comes behind all else."""
+        while True:
+            put = self._put
+            try:
+                update = self._waiting.get_nowait()
+            except Empty:
+                symbol = next(iter(list(self._forming)), "")
+                forming = self._forming.pop(symbol, None)
+                if forming is None:
+                    return None
+                if forming.time <= self._over.get(symbol, -1):
+                    continue  # that bar is over
+                if put == self._put:
+                    return forming
+                self._forming.setdefault(symbol, forming)  # something came that is to be first
+            else:
+                if update is not None:
+                    return self._noted(update)
 
-    # The feed's side.
+    def _noted(self, update: Update) -> Update:
+        if update.kind != "gap":
+            self._over[update.symbol] = max(update.time, self._over.get(update.symbol, -1))
+        return update
+
+    # The feed's side: one thread.
 
     def put(self, updates: Iterable[Update]) -> None:
         """Take what is new."""
-        with self._changed:
-            if self._ended:
-                return
-            for update in updates:
-                if update.kind == "forming":
-                    self._forming[update.symbol] = update
-                    continue
-                self._waiting.append(update)
-                forming = self._forming.get(update.symbol)
-                if forming is not None and update.kind != "gap" and forming.time <= update.time:
-                    del self._forming[update.symbol]  # that bar is over
-            self._wake()
+        if self._ended:
+            return
+        for update in updates:
+            if update.kind == "forming":
+                new = update.symbol not in self._forming
+                self._forming[update.symbol] = update
+                if new:
+                    self._waiting.put(None)
+            else:
+                self._put += 1
+                self._waiting.put(update)
+        self._wake()
 
     def end(self) -> None:
         """Nothing follows."""
-        with self._changed:
-            self._ended = True
-            self._wake()
+        self._ended = True
+        self._waiting.put(None)
+        self._wake()
 
     def _wake(self) -> None:
-        self._changed.notify_all()
         if self._loop is not None and self._woken is not None and not self._waking:
             self._waking = True
             with contextlib.suppress(RuntimeError):  # its loop is closed: nobody listens

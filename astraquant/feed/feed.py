@@ -31,6 +31,7 @@ from .pacing import Budget
 from .protocol import Rejected
 
 START_WITHIN: Final = 10.0  # seconds that `start` waits for the history
+END_WITHIN: Final = 10.0  # seconds that `stop` waits; the thread would hold up nothing after that
 _log = logging.getLogger("astraquant.feed")
 _Answer = TypeVar("_Answer")
 
@@ -268,7 +269,7 @@ class Feed:
                 time.sleep(0.001)  # it is just about to have one
             if thread.is_alive() and loop is not None:
                 self._cancel(loop)
-            thread.join()
+            thread.join(END_WITHIN)
         self._cursors.end()
         sample.leave(self)
 
