@@ -125,9 +125,8 @@ class Cursor:
             return
         for update in updates:
             if update.kind == "forming":
-                new = update.symbol not in self._forming
                 self._forming[update.symbol] = update
-                if new:
+                if self._waiting.empty():  # else whoever gets the last of it looks here then
                     self._waiting.put(None)
             else:
                 self._put += 1
