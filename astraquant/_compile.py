@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 import numpy as np
@@ -17,9 +20,30 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
     No fast-math: results must agree bit for bit on every path. Division follows IEEE 754, as numpy
     does. The interpreter lock is released, so that a feed's thread goes on during a long kernel.
+
+    The code is kept beside the source; where that can't be written, in the user's cache folder; if
+    neither can, it is compiled in each process.
     """
-    result: Callable[P, R] = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    try:
+        result: Callable[P, R] = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # numba found no folder to write to
+        result = numba.njit(nogil=True, error_model="numpy")(function)
+        return result
+    # numba takes kept code for current as long as the function's own file has not changed; but what
+    # a kernel calls is compiled into it. So the stamp is that of all kernels together.
+    cast(Any, result)._cache._cache_file._source_stamp = _stamp()
     return result
+
+
+@functools.cache
+def _stamp() -> str:
+    """A hash of all modules of the package that have kernels."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        source = path.read_bytes()
+        if b"_compile" in source or b"numba" in source:
+            digest.update(source)
+    return digest.hexdigest()
 
 
 def as_input(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

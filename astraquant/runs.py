@@ -135,6 +135,13 @@ class Market:
         )
 
     @property
+    def is_wild(self) -> bool:
+        """Whether prices lie so far apart that a single trade may lose all but a rounding error."""
+        bars = self.evaluated
+        lowest = min(bars["close"].min(), bars["open"].min())
+        return bool(lowest < 1e-9 * max(bars["close"].max(), bars["open"].max()))
+
+    @property
     def bars(self) -> dict[str, Any]:
         """Which bars were used: the first of all, and those that were evaluated."""
         return {
@@ -180,7 +187,7 @@ def _cut(
             f"no {timeframe} bar to evaluate with start={start!r}, end={end!r}; "
             f"the candles are {have}"
         )
-    return table.iloc[:last], first
+    return table if last == len(table) else table.iloc[:last], first
 
 
 def check_order(candles: object, strategy: object) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -12,24 +10,16 @@ import numpy as np
 import pandas as pd
 
 from . import metrics
-from .accounting import RUINED
 from .backtesting import Backtest, backtest
 from .errors import StrategyError, unknown
-from .evaluation import Shared
-from .grids import Grid, make_grid
+from .grids import make_grid
+from .jobs import Job
 from .reports import sweep_html, sweep_notes
-from .runs import Market, Options, check_order
+from .runs import Options, check_order
 from .strategies.definition import Strategy
-from .strategies.running import Tracer, decide
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ENGINES = ("auto", "vectorbt")
-COLUMNS = tuple(name for name in metrics.DEFINITIONS if name not in metrics.BACKTEST_ONLY)
-# Measured over a year of minutes: bytes per bar of each run in a tile (vectorbt's arrays, our
-# signals, the records of a strategy that trades every few bars), and of what is there only once.
-BYTES_PER_BAR = 110
-BYTES_PER_BAR_ONCE = 700
-INDICATORS = 8  # one part in so many of the limit is for indicators that later trials share
 
 
 def sweep(
@@ -69,124 +59,8 @@ def sweep(
         )
     parameters = make_grid(strategy, {**grid, "timeframe": timeframe, "cost": cost})
     options = Options(0.0, slippage, fill, direction, cash)
-    job = _Job(candles, strategy, parameters, options, start, end, memory_limit)
+    job = Job(candles, strategy, parameters, options, start, end, engine, memory_limit)
     return Sweep(job, job.run())
-
-
-class _Job:
-    """A sweep at work: goes through timeframes, tiles of combinations and costs."""
-
-    def __init__(
-        self,
-        candles: pd.DataFrame,
-        strategy: Strategy,
-        grid: Grid,
-        options: Options,
-        start: object,
-        end: object,
-        memory_limit: int,
-    ) -> None:
-        self.strategy = strategy
-        self.grid = grid
-        self.options = options
-        self.start, self.end = start, end
-        self.candles = candles.copy(deep=False) if isinstance(candles, pd.DataFrame) else candles
-        self.memory_limit = memory_limit
-        self.reason = ""
-        self.imprecise = 0  # runs that left vectorbt's precision
-        self.shorted = False
-        self.ruined = 0
-        frames = grid.levels.get("timeframe", (grid.fixed.get("timeframe"),))
-        self.markets = {frame: Market(candles, frame, start, end) for frame in frames}
-
-    def split(self, row: tuple[Any, ...]) -> tuple[str | None, float, dict[str, Any]]:
-        """Timeframe, cost and the strategy's bound parameters of one row."""
-        arguments = self.grid.arguments(row)
-        frame, cost = arguments.pop("timeframe"), arguments.pop("cost")
-        return frame, cost, self.strategy.bind(arguments)
-
-    @property
-    def engine(self) -> str:
-        """Who did the work, for the passport."""
-        text = "vectorbt"
-        if self.imprecise:
-            text += f"; {self.imprecise:,} runs that left its precision, by our own ledger"
-        return text + (f"; strategy on arrays: {self.reason}" if self.reason else "")
-
-    def run(self) -> pd.DataFrame:
-        """The table of all rows."""
-        from tqdm.auto import tqdm
-
-        found: dict[tuple[Any, ...], dict[str, float]] = {}
-        quiet = bool(os.environ.get("TQDM_DISABLE"))  # which tqdm's bar for notebooks overlooks
-        with tqdm(
-            total=len(self.grid.rows), unit="run", delay=1, leave=False, disable=quiet
-        ) as progress:
-            for market, tile in self._tiles():
-                for row, figures in self._run_tile(market, tile):
-                    found[row] = figures
-                    progress.update()
-        index = pd.MultiIndex.from_tuples(self.grid.rows, names=list(self.grid.levels))
-        values = np.array([[found[row][name] for name in COLUMNS] for row in self.grid.rows])
-        return pd.DataFrame(values, index=index, columns=list(COLUMNS))
-
-    def _tiles(self) -> Iterator[tuple[Market, list[tuple[Any, ...]]]]:
-        """Rows that share their bars, as many at a time as the memory limit allows."""
-        by_frame: dict[str | None, list[tuple[Any, ...]]] = {frame: [] for frame in self.markets}
-        for row in self.grid.rows:
-            by_frame[self.split(row)[0]].append(row)
-        for frame, rows in by_frame.items():
-            market = self.markets[frame]
-            bars = len(market.candles)
-            room = self.memory_limit * (INDICATORS - 1) // INDICATORS - BYTES_PER_BAR_ONCE * bars
-            width = room // (BYTES_PER_BAR * bars)
-            if width < 1:
-                need = (BYTES_PER_BAR + BYTES_PER_BAR_ONCE) * bars * INDICATORS // (INDICATORS - 1)
-                raise StrategyError(
-                    f"memory_limit={self.memory_limit:,} bytes is too little: one run over "
-                    f"{bars:,} bars needs about {need:,}. Raise the limit, or "
-                    "choose a longer timeframe or a shorter span"
-                )
-            for i in range(0, len(rows), width):
-                yield market, rows[i : i + width]
-
-    def _run_tile(
-        self, market: Market, rows: Sequence[tuple[Any, ...]]
-    ) -> Iterator[tuple[tuple[Any, ...], dict[str, float]]]:
-        """The figures of rows over the same bars."""
-        from .vectorbt_adapter import simulate
-
-        by_cost: dict[float, dict[tuple[Any, ...], Array]] = {}  # rows and their targets
-        tracer = Tracer(self.strategy)
-        shared = Shared(self.memory_limit // INDICATORS)
-        decided: dict[tuple[Any, ...], Array] = {}  # of rows that differ in their cost alone
-        for row in rows:
-            _, cost, bound = self.split(row)
-            key = tuple(bound.values())
-            if key not in decided:
-                decision = decide(tracer, market.columns, bound, self.options.direction, shared)
-                self.reason = self.reason or decision.reason
-                decided[key] = market.targets(decision.position, self.options.fill)
-            by_cost.setdefault(cost, {})[row] = decided[key]
-        for cost, targets in by_cost.items():
-            options = replace(self.options, cost=cost)
-            ledgers = simulate(np.column_stack(list(targets.values())), market, options)
-            hold = market.buy_and_hold(options)
-            volume = market.evaluated["volume"]
-            for row, (ledger, precise) in zip(targets, ledgers, strict=True):
-                self.imprecise += not precise
-                self.ruined += ledger.trades["status"][-1:].tolist() == [RUINED]
-                self.shorted = self.shorted or bool((ledger.held < 0).any())
-                yield (
-                    row,
-                    metrics.figures(
-                        ledger,
-                        volume,
-                        cash=options.cash,
-                        timeframe=market.timeframe,
-                        buy_and_hold=hold,
-                    ),
-                )
 
 
 class Sweep:
@@ -196,7 +70,7 @@ class Sweep:
     where the candles come from, if they say so.
     """
 
-    def __init__(self, job: _Job, table: pd.DataFrame) -> None:
+    def __init__(self, job: Job, table: pd.DataFrame) -> None:
         self.table = table
         self.strategy = job.strategy
         self.grid = job.grid
@@ -275,6 +149,14 @@ class Sweep:
         place = self._best_place(metric, values)
         best = None if place is None else values.index[place]
         return heatmap_chart(plane, metric=metric, title=title, mark_best=best)
+
+    def explore(self, metric: str = "sharpe") -> Any:
+        """Walk through the sweep with mouse and sliders: its plane, and the run of each cell."""
+        from .widgets.explorer import Explorer
+
+        job = self._job
+        again = {"start": job.start, "end": job.end, "memory_limit": job.memory_limit}
+        return Explorer(self, job.candles, metric, again)
 
     @property
     def _span(self) -> str:

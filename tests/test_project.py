@@ -29,7 +29,8 @@ LEVELS = [
     {"__main__"},
     {"widgets", "serve", "cli", "lab"},
     {"data", "feed", "exchange"},
-    {"backtesting", "sweeping", "causality", "grids", "reports", "runs", "vectorbt_adapter"},
+    {"backtesting", "sweeping", "causality", "grids", "jobs", "reports", "runs"}
+    | {"vectorbt_adapter"},
     {"engine", "strategies"},
     {"indicators", "expressions", "evaluation", "metrics", "resampling"}
     | {"accounting", "_indicator", "_rolling", "_signals"},

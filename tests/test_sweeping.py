@@ -198,7 +198,7 @@ def test_the_passport_of_a_sweep():
     assert result.passport["candles_sha256"] == alone.passport["candles_sha256"]
     assert result.passport["trials"] == 2
     assert result.passport["skipped"] == 2
-    assert result.passport["engine"] == "vectorbt"
+    assert result.passport["engine"] == "compiled"
     assert result.passport["contract"] == alone.passport["contract"]
     two = aq.sweep(candles, ma_cross, short=[2, 3], timeframe=["5m", "15m"]).passport
     assert list(two["bars"]) == ["5m", "15m"]

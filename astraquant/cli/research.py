@@ -132,8 +132,8 @@ def _plain(result: Any) -> dict[str, Any]:
 
 def run_sweep(arguments: list[str]) -> int:
     """Run `astraquant sweep ARGUMENTS` and return its exit code."""
+    from ..jobs import COLUMNS
     from ..strategies import find_strategy
-    from ..sweeping import COLUMNS
 
     parser = _parser(
         "sweep", "Run one strategy with every combination of parameters.", SWEEP_EXAMPLES

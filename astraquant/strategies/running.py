@@ -6,7 +6,9 @@ arrays, and the decision carries the reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +71,22 @@ class Tracer:
         return result
 
 
+@contextmanager
+def paused_collection() -> Iterator[None]:
+    """Pause Python's garbage collector, for the ``with`` block in which many trials are traced.
+
+    Again and again it would walk through all of a graph that only grows and of which nothing is
+    garbage: half of the time that tracing takes. Afterwards it is as it was, also after an error.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def describe(strategy: Strategy, bound: Mapping[str, Any]) -> str:
     """The call as one would write it: ``ma_cross(short=5, long=20)``."""
     return f"{strategy.name}({', '.join(f'{name}={value!r}' for name, value in bound.items())})"
@@ -106,8 +124,21 @@ def decide(
     except CannotTrace as why:
         answer = _run_on_arrays(tracer.strategy, columns, bound)
         return Decision(_to_position(name, answer, columns, direction), None, str(why))
+    position = decide_program(tracer.strategy, program, columns, bound, direction, shared)
+    return Decision(position, program, "")
+
+
+def decide_program(
+    strategy: Strategy,
+    program: Node,
+    columns: Mapping[str, Array],
+    bound: Mapping[str, Any],
+    direction: str,
+    shared: Shared | None = None,
+) -> Array:
+    """Positions of a traced program; see `decide`."""
     answer = evaluate(program, columns, shared)
-    return Decision(_to_position(name, answer, columns, direction), program, "")
+    return _to_position(describe(strategy, bound), answer, columns, direction)
 
 
 def _run_on_arrays(
@@ -172,22 +203,25 @@ def _to_position(
 
 def _directed(answer: Boolean, direction: str) -> Array:
     """Booleans as positions. ``both``: short where False, once a first True was seen."""
-    held = answer.value.astype(np.int8)
+    held: Array = answer.value.view(np.int8)  # True is stored as 1
     if direction == "long":
         return held
     if direction == "short":
         return -held
-    started = np.maximum.accumulate(answer.value) if len(held) else answer.value
+    started = np.arange(len(held)) >= np.argmax(held) if answer.value.any() else answer.value
     # Unknown is not the same as False: a position needs every input to be known.
     short = started & answer.known & ~answer.value
-    return held - short.astype(np.int8)
+    return held - short.view(np.int8)
 
 
 def decide_on_arrays(
-    strategy: Strategy, columns: Mapping[str, Array], bound: Mapping[str, Any]
+    strategy: Strategy,
+    columns: Mapping[str, Array],
+    bound: Mapping[str, Any],
+    direction: str = "long",
 ) -> tuple[Array, int]:
     """Positions by the function on plain arrays, and the first bar at which all is known."""
     answer = _run_on_arrays(strategy, columns, bound)
-    position = _to_position(describe(strategy, bound), answer, columns, "long")
+    position = _to_position(describe(strategy, bound), answer, columns, direction)
     known = answer.known if isinstance(answer, Boolean) else ~np.isnan(answer)
     return position, int(np.argmax(known)) if known.any() else len(known)

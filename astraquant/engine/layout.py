@@ -1,0 +1,138 @@
+"""Which rows share the cache: the order in which a block's rows are made and its trials decided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from . import decisions, rows
+from .decisions import Program
+from .kernel import Tiles
+from .recipes import Recipe
+
+Array = np.ndarray[Any, np.dtype[Any]]
+FEW = 1_024  # rows that are all kept for the whole block
+SHARED = 64  # beyond that, only rows that so many trials look at
+PRIVATE = 64  # rows of the others at a time
+COMPARED = 8  # a row that is compared so often gets keys
+GROUPS = 16  # of rows with keys
+
+
+class Layout(NamedTuple):
+    """Rows and tiles for the kernel. ``slots``: leaves of each trial, (trials, leaves)."""
+
+    rows: rows.Rows
+    tiles: Tiles
+    slots: Array
+    size: int
+
+
+def lay_out(recipes: Sequence[Recipe], leaves: Array, program: Program) -> Layout:
+    """Place the rows that ``leaves`` (trials x leaves, numbers of recipes) are made of."""
+    uses = np.bincount(leaves.ravel(), minlength=len(recipes))
+    keyed = _groups(leaves, uses, program)
+    for number in range(len(recipes) - 1, -1, -1):
+        for place in recipes[number].inputs:
+            uses[place] += uses[number]
+    needed = [number for number in range(len(recipes)) if uses[number]]
+    if len(needed) > FEW:
+        shared = [number for number in needed if uses[number] >= SHARED]
+    else:
+        shared = needed
+    slot_of = {number: slot for slot, number in enumerate(shared)}
+    order = [(number, slot_of[number], slot_of, keyed[number]) for number in shared]
+    row_bounds, trial_bounds = [0, len(order)], [0, 0]
+    if len(shared) == len(needed):
+        places = np.zeros(len(recipes), np.int64)
+        places[shared] = np.arange(len(shared))
+        slots, size = places[leaves], len(shared)
+        row_bounds.append(len(order))
+        trial_bounds.append(len(leaves))
+    else:
+        slots = np.zeros_like(leaves)
+        size = _private(recipes, leaves, slot_of, order, row_bounds, trial_bounds, slots)
+    return Layout(
+        _rows(recipes, order), Tiles(np.array(row_bounds), np.array(trial_bounds)), slots, size
+    )
+
+
+def _private(
+    recipes: Sequence[Recipe],
+    leaves: Array,
+    shared: dict[int, int],
+    order: list[Any],
+    row_bounds: list[int],
+    trial_bounds: list[int],
+    slots: Array,
+) -> int:
+    """Put the rows of few trials into tiles, trial by trial; each uses the same slots again.
+
+    Returns how many slots there are.
+    """
+    closures: dict[int, list[int]] = {}
+
+    def closure(number: int) -> list[int]:
+        found = closures.get(number)
+        if found is None:
+            found = [] if number in shared else [number]
+            for place in recipes[number].inputs:
+                found = [*closure(place), *found]
+            found = closures[number] = list(dict.fromkeys(found))
+        return found
+
+    local: dict[int, int] = {}
+    most = 0
+    for t, numbers in enumerate(leaves.tolist()):
+        wanted = list(dict.fromkeys(n for number in numbers for n in closure(number)))
+        new = [number for number in wanted if number not in local]
+        if len(local) + len(new) > PRIVATE and local:
+            row_bounds.append(len(order))
+            trial_bounds.append(t)
+            local, new = {}, wanted
+        names = {**shared, **local}
+        for number in new:
+            local[number] = names[number] = len(shared) + len(local)
+            order.append((number, local[number], names, 0))
+        most = max(most, len(local))
+        slots[t] = [names[number] for number in numbers]
+    row_bounds.append(len(order))
+    trial_bounds.append(len(leaves))
+    return len(shared) + most
+
+
+def _rows(recipes: Sequence[Recipe], order: Sequence[tuple[int, int, dict[int, int], int]]) -> Any:
+    """The recipes in ``order`` (number, slot, slots of inputs, key group) as arrays."""
+    table = np.zeros((len(order), 8), np.int64)
+    factor = np.zeros(len(order))
+    for place, (number, slot, slot_of, group) in enumerate(order):
+        recipe = recipes[number]
+        inputs = [slot_of[n] for n in recipe.inputs] or [recipe.source]
+        inputs += [0] * (3 - len(inputs))
+        table[place] = (recipe.kind, slot, *inputs, recipe.window, recipe.skip, group)
+        factor[place] = recipe.factor
+    kind, slot, a, b, c, window, skip, keyed = np.ascontiguousarray(table.T)
+    return rows.Rows(kind, slot, a, b, c, window, skip, factor, keyed, np.zeros(len(order)), -skip)
+
+
+def _groups(leaves: Array, uses: Array, program: Program) -> Array:
+    """The group of rows that each row is compared with by keys; 0 for what is seldom compared."""
+    code = program.instructions[program.instructions[:, decisions.OP] == decisions.COMPARE]
+    a, b = leaves[:, code[:, decisions.A]].ravel(), leaves[:, code[:, decisions.B]].ravel()
+    often = uses >= COMPARED
+    kept = often[a] & often[b]
+    a, b = a[kept], b[kept]
+    size = len(uses)
+    links = coo_array((np.ones(len(a), np.bool_), (a, b)), shape=(size, size))
+    _, part = connected_components(links, directed=False)
+    members = np.zeros(size, np.bool_)
+    members[a] = members[b] = True
+    parts, counts = np.unique(part[members], return_counts=True)
+    largest = parts[np.argsort(-counts, kind="stable")][:GROUPS]
+    groups = np.zeros(size, np.int64)
+    for number, which in enumerate(largest, start=1):
+        groups[members & (part == which)] = number
+    return groups

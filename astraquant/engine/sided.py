@@ -1,0 +1,250 @@
+"""Fills of trials that may be short: the general case of `fills`.
+
+A short keeps its stake and the proceeds and owes the quantity at the price of the day: its worth,
+in stakes, is proceeds - close / sold.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._compile import compiled
+from ..accounting import NOTHING
+from .bars import (
+    CLOSES,
+    DOWNSIDE,
+    EMPTY,
+    HELD,
+    RUINS,
+    SHORTS,
+    SIDE,
+    SIZE,
+    SMALL,
+    SQUARES,
+    SUM,
+    TERMS,
+    TRADES,
+    WINS,
+    Block,
+    Market,
+)  # fmt: skip
+from .decisions import SIDES
+from .fills import (
+    BEST,
+    BOUGHT,
+    DEEPEST,
+    EQUITY,
+    EXITS,
+    GAINS,
+    GROSS,
+    LAST,
+    LOST,
+    LOW,
+    PEAK,
+    SPENT,
+    STAKE,
+    UNITS,
+    WON,
+    WORST,
+    rise,
+)  # fmt: skip
+from .words import highest_bit
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@compiled
+def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in registers
+    block: Block, market: Market, events: Array, starts: Array, begin: int, first: int, bars: int,
+    state: Array, counts: Array, trials: Array,
+) -> None:  # fmt: skip
+    """Go through the fills of trials that are long, short or flat; see `fills.fill_long`.
+
+    ``events``: bar * SIDES + side + 1, the side (-1, 0, 1) that is held from that bar on.
+    ``first``: the first bar of the block that is evaluated.
+    """
+    sums, powers, lowest, highest = block.sums, block.powers, block.lowest, block.highest
+    price, volume = market.price[begin:], market.volume[begin:]
+    closes, middle, reach = lowest[0], block.middle[0], block.middle[1]
+    cost, slippage = market.cost, market.slippage
+    proceeds = 1.0 + (1.0 - cost) / (1.0 + cost)
+    unit = 1.0 + cost
+    bars &= 0xFFFF  # tells the compiler that no index below is negative
+    for number in range(len(trials)):
+        t = trials[number]
+        if counts[t, RUINS]:
+            continue
+        side, held, trades, wins = (
+            counts[t, SIDE],
+            counts[t, HELD],
+            counts[t, TRADES],
+            counts[t, WINS],
+        )
+        total, squares = state[t, SUM], state[t, SQUARES]
+        downside, size = state[t, DOWNSIDE], state[t, SIZE]
+        equity, stake = state[t, EQUITY], state[t, STAKE]
+        share, bought, last = state[t, UNITS], state[t, BOUGHT], state[t, LAST]
+        peak, low, deepest = state[t, PEAK], state[t, LOW], state[t, DEEPEST]
+        won, lost, gains = state[t, WON], state[t, LOST], state[t, GAINS]
+        best, worst, gross = state[t, BEST], state[t, WORST], state[t, GROSS]
+        spent, exits = state[t, SPENT], state[t, EXITS]
+        ruin = -1.0  # the price of it
+        at: Any = first & 0xFFFF
+        k, end = starts[number], starts[number + 1]
+        while True:
+            event = np.int64(events[k]) if k < end else bars * SIDES
+            bar = event // SIDES
+            # What is held over the bars before that: nothing fills in them.
+            if bar > at:
+                if side == 0:
+                    equity += stake * (bar - at)
+                else:
+                    level = highest_bit(bar - at)
+                    other = bar - (1 << level)
+                    bottom = min(lowest[level, at], lowest[level, other])
+                    top = max(highest[level, at], highest[level, other])
+                    flat, units = 0.0, stake * share
+                    worth = sums[bar, CLOSES] - sums[at, CLOSES]
+                    stop = bar
+                    if side > 0:
+                        total += sums[bar, SUM] - sums[at, SUM]
+                        squares += sums[bar, SQUARES] - sums[at, SQUARES]
+                        downside += sums[bar, DOWNSIDE] - sums[at, DOWNSIDE]
+                        size += sums[bar, SQUARES]
+                        last = closes[bar - 1] * share
+                        bottom, top = units * bottom, units * top
+                    else:
+                        if proceeds - top * share <= 2.0 * NOTHING:
+                            stop = at
+                            while stop < bar and proceeds - closes[stop] / bought > NOTHING:
+                                stop += 1
+                            worth = sums[stop, CLOSES] - sums[at, CLOSES]
+                        one, two, three = _short_sums(
+                            powers, closes, at, stop, proceeds, share, last, middle, reach
+                        )
+                        total += one
+                        squares += two
+                        downside += three
+                        if stop > at:
+                            last = proceeds - closes[stop - 1] * share
+                        flat, units = stake * proceeds, -units
+                        bottom, top = flat + units * top, flat + units * bottom
+                    held += stop - at
+                    equity += flat * (stop - at) + units * worth
+                    if stop < bar:
+                        ruin = closes[stop]
+                        break
+                    if top > peak:
+                        found = (bottom, top, peak, low, deepest)
+                        peak, low, deepest = rise(closes, at, bar, flat, units, found)
+                    elif bottom < low:
+                        low = bottom
+            if k == end:
+                break
+            k += 1
+            # The fill: leave what is held, take the new side, mark it at the close.
+            ratio = 1.0
+            if side != 0:
+                fill = price[bar] * (1.0 - side * slippage)
+                owed = fill * (1.0 - side * cost) / bought
+                growth = owed if side > 0 else proceeds - owed
+                if growth <= NOTHING:
+                    ruin = fill
+                    break
+                unpaid = fill * unit / bought
+                gross *= unpaid if side > 0 else max(2.0 - unpaid, 0.0)
+                exits += stake * fill / bought
+                gain = growth - 1.0
+                profit = stake * gain
+                gains += gain
+                won += max(profit, 0.0)
+                lost -= min(profit, 0.0)
+                wins += gain > 0.0
+                trades += 1
+                best, worst = max(best, growth), min(worst, growth)
+                ratio = growth / last
+                stake *= growth
+                if volume[bar] == 0.0:
+                    counts[t, EMPTY] += 1
+            side = event % SIDES - 1
+            last = 1.0
+            if side != 0:
+                bought = price[bar] * (1.0 + side * slippage) * unit
+                share = 1.0 / bought
+                spent += stake
+                last = closes[bar] / bought
+                last = last if side > 0 else proceeds - last
+                if volume[bar] == 0.0:
+                    counts[t, EMPTY] += 1
+                if side < 0:
+                    counts[t, SHORTS] = 1
+                if last <= NOTHING:
+                    ruin = closes[bar]
+                    break
+                held += 1
+            value = ratio * last - 1.0
+            total += value
+            squares += value * value
+            downside += min(value, 0.0) ** 2
+            now = stake * last
+            equity += now
+            if now > peak:
+                deepest = min(deepest, low / peak)
+                peak = low = now
+            elif now < low:
+                low = now
+            at = bar + 1
+        if ruin >= 0.0:  # the whole stake is lost in that bar, and the run ends
+            unpaid = ruin * unit / bought
+            gross *= unpaid if side > 0 else max(2.0 - unpaid, 0.0)
+            gains -= 1.0
+            lost += stake
+            best, worst = max(best, 0.0), 0.0
+            trades += 1
+            total -= 1.0
+            squares += 1.0
+            downside += 1.0
+            stake, deepest, side = 0.0, 0.0, 0 * side
+            counts[t, RUINS] = 1
+        counts[t, SIDE], counts[t, HELD], counts[t, TRADES], counts[t, WINS] = (
+            side,
+            held,
+            trades,
+            wins,
+        )
+        state[t, SUM], state[t, SQUARES] = total, squares
+        state[t, DOWNSIDE], state[t, SIZE] = downside, size
+        state[t, EQUITY], state[t, STAKE] = equity, stake
+        state[t, UNITS], state[t, BOUGHT], state[t, LAST] = share, bought, last
+        state[t, PEAK], state[t, LOW], state[t, DEEPEST] = peak, low, deepest
+        state[t, WON], state[t, LOST], state[t, GAINS] = won, lost, gains
+        state[t, BEST], state[t, WORST], state[t, GROSS] = best, worst, gross
+        state[t, SPENT], state[t, EXITS] = spent, exits
+
+
+@compiled
+def _short_sums(
+    powers: Array, closes: Array, at: Any, end: Any, proceeds: float, share: float, last: float,
+    middle: float, reach: float,
+) -> tuple[float, float, float]:  # fmt: skip
+    """Sums of a short's returns, their squares, and the squares of the negative ones."""
+    total, squares, downside = 0.0, 0.0, 0.0
+    worth = proceeds - share * middle
+    y = share * middle / worth
+    if worth > 0.0 and y * reach < SMALL:
+        for k in range(TERMS - 1, -1, -1):
+            total = total * y + (powers[end, k] - powers[at, k])
+            squares = squares * y + (powers[end, TERMS + k] - powers[at, TERMS + k])
+            downside = downside * y + (powers[end, 2 * TERMS + k] - powers[at, 2 * TERMS + k])
+        return -total * y, squares * y * y, downside * y * y
+    before = last
+    for b in range(at, end):
+        now = proceeds - closes[b] * share
+        value = now / before - 1.0
+        total += value
+        squares += value * value
+        downside += min(value, 0.0) ** 2
+        before = now
+    return total, squares, downside

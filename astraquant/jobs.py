@@ -1,0 +1,240 @@
+"""A sweep at work: every combination of a grid, over every timeframe and at every cost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import metrics
+from .accounting import RUINED, Ledger
+from .engine.bars import RUINS, SHORTS
+from .engine.figures import Run, figures
+from .engine.running import Batch, Group, Setting, make_ready, run_group
+from .errors import StrategyError
+from .evaluation import Shared
+from .grids import Grid
+from .runs import Market, Options, run
+from .strategies.definition import Strategy
+from .strategies.running import Tracer, decide, paused_collection
+
+Array = np.ndarray[Any, np.dtype[Any]]
+COLUMNS = tuple(name for name in metrics.DEFINITIONS if name not in metrics.BACKTEST_ONLY)
+# Measured: bytes that the engine needs for each bar, and for each combination that it has in hand
+# (its nodes, its state); combinations at a time, since more would not be faster.
+BYTES_PER_BAR = 120
+BYTES_PER_TRIAL = 3_000
+MOST_TRIALS = 2**16
+# Measured over a year of minutes: bytes per bar that vectorbt needs for each run in a tile (its
+# arrays, our signals, the records of a strategy that trades every few bars), and only once.
+VECTORBT_PER_RUN = 110
+VECTORBT_ONCE = 700
+INDICATORS = 8  # one part in so many of the limit is for indicators that later trials share
+
+Bound = dict[str, Any]
+
+
+class Job:
+    """Goes through timeframes, combinations and costs, as many at a time as memory allows."""
+
+    def __init__(
+        self,
+        candles: pd.DataFrame,
+        strategy: Strategy,
+        grid: Grid,
+        options: Options,
+        start: object,
+        end: object,
+        engine: str,
+        memory_limit: int,
+    ) -> None:
+        self.strategy = strategy
+        self.grid = grid
+        self.options = options
+        self.start, self.end = start, end
+        self.candles = candles.copy(deep=False) if isinstance(candles, pd.DataFrame) else candles
+        self.memory_limit = memory_limit
+        self.vectorbt = engine == "vectorbt"
+        self.reason = ""  # why a strategy ran on arrays
+        self.imprecise = 0  # runs that left the precision of the engine
+        self.shorted = False
+        self.ruined = 0
+        frames = grid.levels.get("timeframe", (grid.fixed.get("timeframe"),))
+        self.markets = {frame: Market(candles, frame, start, end) for frame in frames}
+        self.costs: Sequence[float] = grid.levels.get("cost", (grid.fixed.get("cost"),))
+
+    @property
+    def engine(self) -> str:
+        """Who did the work, for the passport."""
+        text = "vectorbt" if self.vectorbt else "compiled"
+        if self.imprecise:
+            text += f"; {self.imprecise:,} runs that left its precision, by our own ledger"
+        return text + (f"; strategy on arrays: {self.reason}" if self.reason else "")
+
+    def run(self) -> pd.DataFrame:
+        """The table of all rows."""
+        from tqdm.auto import tqdm
+
+        rows = self.grid.rows
+        self.values = np.full((len(rows), len(COLUMNS)), np.nan)
+        quiet = bool(os.environ.get("TQDM_DISABLE"))  # which tqdm's bar for notebooks overlooks
+        work = self._by_vectorbt if self.vectorbt else self._by_kernel
+        with tqdm(total=len(rows), unit="run", delay=1, leave=False, disable=quiet) as progress:
+            for place, market in enumerate(self.markets.values()):
+                for first, bounds in self._tiles(market):
+                    work(market, place, first, bounds, progress.update)
+        index = pd.MultiIndex.from_tuples(rows, names=list(self.grid.levels))
+        return pd.DataFrame(self.values, index=index, columns=list(COLUMNS))
+
+    def _tiles(self, market: Market) -> Iterator[tuple[int, list[Bound]]]:
+        """The combinations of the strategy's parameters: the number of the first, and all bound."""
+        each = len(self.markets) * len(self.costs)  # rows of one combination
+        combinations = self.grid.rows[::each]
+        width = self._width(len(market.candles))
+        for first in range(0, len(combinations), width):
+            yield first, [self.bind(row) for row in combinations[first : first + width]]
+
+    def bind(self, row: tuple[Any, ...]) -> Bound:
+        """The strategy's parameters of one row."""
+        arguments = self.grid.arguments(row)
+        return self.strategy.bind({name: arguments[name] for name in self.strategy.parameters})
+
+    def _width(self, bars: int) -> int:
+        """How many combinations are worked on at a time; an error if there is no room for one."""
+        limit = self.memory_limit
+        once, each = BYTES_PER_BAR * bars, BYTES_PER_TRIAL
+        if self.vectorbt:
+            limit = limit * (INDICATORS - 1) // INDICATORS
+            once, each = VECTORBT_ONCE * bars, VECTORBT_PER_RUN * bars
+        width = (limit - once) // each
+        if width < 1:
+            need = (once + each) * self.memory_limit // limit
+            raise StrategyError(
+                f"memory_limit={self.memory_limit:,} bytes is too little: one run over "
+                f"{bars:,} bars needs about {need:,}. Raise the limit, or "
+                "choose a longer timeframe or a shorter span"
+            )
+        return min(width, MOST_TRIALS)
+
+    def _row(self, frame: int, combination: Any, cost: int) -> Any:
+        """The place in the table of one combination, or of an array of them."""
+        return (combination * len(self.markets) + frame) * len(self.costs) + cost
+
+    # The compiled engine
+
+    def _by_kernel(
+        self,
+        market: Market,
+        frame: int,
+        first: int,
+        bounds: list[Bound],
+        update: Callable[[int], object],
+    ) -> None:
+        """Run a tile of combinations over one market, at all costs."""
+        options, columns = self.options, market.columns
+        setting = Setting(
+            columns, market.first, options.fill, int(options.fill == "open"), options.direction,
+            options.slippage, options.cash,
+        )  # fmt: skip
+        budget = (self.memory_limit - BYTES_PER_BAR * len(columns["close"])) // 2
+        batch = Batch(Tracer(self.strategy), setting, bounds, budget)
+        with paused_collection():
+            groups = list(batch.groups())
+        self.reason = self.reason or batch.reason
+        for group in groups:
+            ready = make_ready(group, setting)
+            for place, cost in enumerate(self.costs):
+                told = _Told(len(group.trials), update)
+                state, counts = run_group(ready, setting, cost, told.share)
+                told.share(1.0)
+                self._enter(market, (frame, first, place), bounds, group, state, counts, setting)
+
+    def _enter(
+        self,
+        market: Market,
+        at: tuple[int, int, int],
+        bounds: list[Bound],
+        group: Group,
+        state: Array,
+        counts: Array,
+        setting: Setting,
+    ) -> None:
+        """Turn what the kernel found into figures, and put them into the table."""
+        frame, first, place = at
+        options = replace(self.options, cost=self.costs[place])
+        sided = group.sided(setting.direction)
+        run_ = Run(
+            float(setting.columns["close"][-1]), len(market.index),
+            len(market.candles), market.timeframe, options.cash,
+            options.cost, sided, market.is_wild,
+        )  # fmt: skip
+        found, exact = figures(state, counts, run_)
+        found["buy_and_hold"] = np.full(len(state), market.buy_and_hold(options))
+        rows = self._row(frame, first + group.trials, place)
+        self.values[rows] = np.column_stack([found[name] for name in COLUMNS])
+        self.ruined += int(counts[exact][:, RUINS].sum())
+        self.shorted = self.shorted or bool(counts[:, SHORTS].any())
+        tracer, shared = Tracer(self.strategy), Shared(2**26)
+        for k in np.flatnonzero(~exact):
+            bound = bounds[group.trials[k]]
+            decision = decide(tracer, market.columns, bound, options.direction, shared)
+            ledger = run(market, market.targets(decision.position, options.fill), options)
+            self.imprecise += 1
+            self._enter_ledger(int(rows[k]), ledger, market, options)
+
+    def _enter_ledger(self, row: int, ledger: Ledger, market: Market, options: Options) -> None:
+        self.ruined += ledger.trades["status"][-1:].tolist() == [RUINED]
+        self.shorted = self.shorted or bool((ledger.held < 0).any())
+        found = metrics.figures(
+            ledger,
+            market.evaluated["volume"],
+            cash=options.cash,
+            timeframe=market.timeframe,
+            buy_and_hold=market.buy_and_hold(options),
+        )
+        self.values[row] = [found[name] for name in COLUMNS]
+
+    # vectorbt
+
+    def _by_vectorbt(
+        self,
+        market: Market,
+        frame: int,
+        first: int,
+        bounds: list[Bound],
+        update: Callable[[int], object],
+    ) -> None:
+        """The same by vectorbt: a column for each combination, one call for each cost."""
+        from .vectorbt_adapter import simulate
+
+        tracer, shared = Tracer(self.strategy), Shared(self.memory_limit // INDICATORS)
+        targets = []
+        for bound in bounds:
+            decision = decide(tracer, market.columns, bound, self.options.direction, shared)
+            self.reason = self.reason or decision.reason
+            targets.append(market.targets(decision.position, self.options.fill))
+        for place, cost in enumerate(self.costs):
+            options = replace(self.options, cost=cost)
+            for k, (ledger, precise) in enumerate(
+                simulate(np.column_stack(targets), market, options)
+            ):
+                self.imprecise += not precise
+                row = int(self._row(frame, first + k, place))
+                self._enter_ledger(row, ledger, market, options)
+                update(1)
+
+
+class _Told:
+    """Turns the share of a group's work that is done into steps of a progress bar."""
+
+    def __init__(self, runs: int, update: Callable[[int], object]) -> None:
+        self.runs, self.done, self.update = runs, 0, update
+
+    def share(self, share: float) -> None:
+        now = int(share * self.runs)
+        self.update(now - self.done)
+        self.done = now
