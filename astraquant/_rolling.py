@@ -27,6 +27,7 @@ import numpy.typing as npt
 from ._compile import compiled
 
 Floats: TypeAlias = npt.NDArray[np.float64]
+Ticks: TypeAlias = npt.NDArray[np.int64]
 # What is known of each block of values, one array per figure; and how two blocks become one:
 # the older block, its size, the newer block, its size.
 Parts: TypeAlias = tuple[Floats, ...]
@@ -35,8 +36,8 @@ Join: TypeAlias = Callable[[Parts, int, Parts, int], Parts]
 SCALE = 1e8
 # From 2^50 grid steps on (11 million), v * 10^8 is too coarse to tell one step from the next.
 LARGEST = 2.0**50
-# Folding goes through the data in pieces that stay in the processor's cache.
-PIECE = 16384
+# Folding goes through the data in pieces, exact sums in blocks, that stay in the processor's cache.
+PIECE, BLOCK = 16384, 1024
 
 
 def mean(values: Floats, window: int, *, weighted: bool = False) -> Floats:
@@ -49,6 +50,9 @@ def mean(values: Floats, window: int, *, weighted: bool = False) -> Floats:
     total = window * (window + 1) // 2 if weighted else window
     # Sums stay below 2^62 and the divisor, a whole number, below 2^53; else no value is "on grid".
     limit = min(LARGEST, 2.0**62 // total) if total * SCALE < 2.0**53 else -1.0
+    result = np.empty(len(values))
+    if _grid_means(frozen(values), window, weighted, float(total), limit, result):
+        return result
     result, pending = _exact_means(frozen(values), window, weighted, float(total), limit)
     if pending:
         for begin, end in _pieces(len(values), window):
@@ -232,6 +236,61 @@ def _spread(a: Parts, size: float, b: Parts, held: float) -> Floats:
         distance = (p - q) + ((p_rest - q_rest) + (a_low[i] * held - b_low[i] * size))
         result[i] = a_squares[i] + b_squares[i] + distance * distance * scale
     return result
+
+
+@compiled
+def _grid_means(
+    values: Floats, window: int, weighted: bool, total: float, limit: float, result: Floats
+) -> bool:
+    """What `_exact_means` finds where all values are on the grid; False where one is not.
+
+    A block of values at a time, one short step after the other: all but the running sums can so be
+    done for many values at once.
+    """
+    newest, oldest = np.empty(BLOCK, np.int64), np.zeros(BLOCK, np.int64)
+    sums = np.empty(BLOCK, np.int64)
+    plain, rising = 0, 0  # sums of the window's ticks, weighted by 1 and by 1, 2, ... window
+    for begin in range(0, len(values), BLOCK):
+        block = values[begin : begin + BLOCK]
+        if not _to_ticks(block, limit, newest):
+            return False
+        left = values[max(0, begin - window) : max(0, begin + len(block) - window)]
+        _to_ticks(left, limit, oldest[len(block) - len(left) :])  # what leaves the window
+        if weighted:
+            for i in range(len(block)):
+                rising += window * newest[i] - plain
+                plain += newest[i] - oldest[i]
+                sums[i] = rising
+        else:
+            for i in range(len(block)):
+                plain += newest[i] - oldest[i]
+                sums[i] = plain
+        _divide_ticks(sums, total * SCALE, result[begin : begin + BLOCK])
+    result[: window - 1] = np.nan
+    return True
+
+
+@compiled
+def _to_ticks(values: Floats, limit: float, ticks: Ticks) -> bool:
+    """Values in steps of the grid; whether all are on it."""
+    off_grid = False
+    for i in range(len(values)):
+        scaled = np.rint(values[i] * SCALE)
+        off_grid |= not ((abs(scaled) <= limit) & (scaled / SCALE == values[i]))
+        ticks[i] = np.int64(scaled)
+    return not off_grid
+
+
+@compiled
+def _divide_ticks(sums: Ticks, divisor: float, means: Floats) -> None:
+    large = False
+    for i in range(len(means)):
+        means[i] = float(sums[i]) / divisor
+        large |= abs(float(sums[i])) >= 2.0**53
+    if large:  # too large for a float to be exact
+        for i in range(len(means)):
+            high = float(sums[i])
+            means[i] = _quotient(high, float(sums[i] - np.int64(high)), divisor)
 
 
 @compiled

@@ -19,6 +19,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 CLOSED, OPEN, RUINED = 0, 1, 2
 # A stake that shrinks to this share is lost: what is left of it is a rounding error.
 NOTHING = 1e-12
+# Bars marked in one go, few enough to stay in the cache, and bars compared in one go.
+STRETCH, LEAP = 4096, 64
 
 # One trade. Bars are counted within the run. An open trade exits at the last bar and close, marked
 # without a cost; a ruined one at the bar and price of the ruin. `profit` is money after costs,
@@ -59,12 +61,12 @@ def run_ledger(
 
     All arrays have one value per bar; no NaN. ``cost`` and ``slippage`` are fractions in [0, 1).
     """
-    changes = np.diff(target, prepend=np.int8(0)) != 0
-    trades = np.zeros(int(np.count_nonzero(changes & (target != 0))), TRADE)
-    equity, returns = np.zeros((2, len(target)))
-    held = np.zeros(len(target), np.int8)
+    target = as_input(target)
+    trades = np.zeros(_count_entries(target), TRADE)
+    equity, returns = np.empty((2, len(target)))
+    held = np.empty(len(target), np.int8)
     made = _run(
-        as_input(target),
+        target,
         as_input(price),
         as_input(close),
         float(cost),
@@ -121,40 +123,109 @@ def _run(
     # Everything is reckoned in multiples of the stake, so that a run that has lost all but the
     # last digits still counts its trades and returns exactly.
     stake, side, entry, made = cash, 0, 0.0, 0
-    before = 1.0  # equity at the last close in stakes
-    now = 1.0
-    for i in range(len(target)):
-        if target[i] != side:
+    now = 1.0  # equity at the last close in stakes
+    begin = 0
+    while begin < len(target):
+        if target[begin] != side:
             if side != 0:
-                fill = price[i] * (1.0 - side * slippage)
+                fill = price[begin] * (1.0 - side * slippage)
                 growth = _worth(side, entry, fill, cost, cost)
-                _close(trades[made - 1], i, fill, growth, cost, CLOSED)
+                _close(trades[made - 1], begin, fill, growth, cost, CLOSED)
                 if growth <= NOTHING:
-                    returns[i] = -1.0
+                    _end_at_zero(begin, equity, returns, held)
                     return made
                 stake *= growth
-                before /= growth
-            side = target[i]
+                now /= growth
+            side = target[begin]
             if side != 0:
-                entry = price[i] * (1.0 + side * slippage)
+                entry = price[begin] * (1.0 + side * slippage)
                 trade = trades[made]
                 trade["direction"] = side
-                trade["entry_bar"] = i
+                trade["entry_bar"] = begin
                 trade["entry_price"] = entry
                 trade["quantity"] = stake / (entry * (1.0 + cost))
                 trade["fees"] = stake * cost / (1.0 + cost)
                 trade["profit"] = stake
                 trade["result"] = 1.0 + cost  # stake / (quantity x entry)
                 made += 1
-        now = _worth(side, entry, close[i], cost, 0.0) if side != 0 else 1.0
-        if now <= NOTHING:
-            _close(trades[made - 1], i, close[i], now, 0.0, RUINED)
-            returns[i] = -1.0
+        end = _end_of_stretch(target, begin)
+        bars = close[begin:end]
+        alive = _mark(side, entry, bars, cost, stake, now, equity[begin:end], returns[begin:end])
+        held[begin:end] = side
+        if alive < len(bars):
+            growth = _worth(side, entry, bars[alive], cost, 0.0)
+            _close(trades[made - 1], begin + alive, bars[alive], growth, 0.0, RUINED)
+            _end_at_zero(begin + alive, equity, returns, held)
             return made
-        equity[i] = stake * now
-        returns[i] = now / before - 1.0
-        held[i] = side
-        before = now
+        now = _worth(side, entry, bars[-1], cost, 0.0) if side != 0 else 1.0
+        begin = end
     if side != 0:
         _close(trades[made - 1], len(target) - 1, close[-1], now, 0.0, OPEN)
     return made
+
+
+@compiled
+def _count_entries(target: Array) -> int:
+    count = 0
+    for i in range(1, len(target)):
+        count += (target[i] != 0) & (target[i] != target[i - 1])
+    return count + int(len(target) > 0 and target[0] != 0)
+
+
+@compiled
+def _end_of_stretch(target: Array, begin: int) -> int:
+    """The bar after the last that wants what bar ``begin`` does, or STRETCH bars on."""
+    ahead = target[begin : begin + STRETCH]
+    end = 0
+    while end < len(ahead):
+        block = ahead[end : end + LEAP]
+        change = False
+        for i in range(len(block)):
+            change |= block[i] != ahead[0]
+        if change:
+            break
+        end += len(block)
+    while end < len(ahead) and ahead[end] == ahead[0]:
+        end += 1
+    return begin + end
+
+
+@compiled
+def _mark(
+    side: int,
+    entry: float,
+    close: Array,
+    cost: float,
+    stake: float,
+    before: float,
+    equity: Array,
+    returns: Array,
+) -> int:
+    """Mark bars without a fill; how many of them until the stake is lost.
+
+    ``before``: equity at the close before them, in stakes. One step at a time for all bars, so that
+    the processor divides many at once.
+    """
+    lost = 0
+    for i in range(len(close)):
+        equity[i] = _worth(side, entry, close[i], cost, 0.0) if side != 0 else 1.0
+        lost += equity[i] <= NOTHING
+    alive = len(close)
+    if lost:
+        alive = 0
+        while equity[alive] > NOTHING:
+            alive += 1
+    returns[0] = equity[0] / before - 1.0
+    for i in range(1, alive):
+        returns[i] = equity[i] / equity[i - 1] - 1.0
+    for i in range(alive):
+        equity[i] *= stake
+    return alive
+
+
+@compiled
+def _end_at_zero(ruin: int, equity: Array, returns: Array, held: Array) -> None:
+    equity[ruin:] = 0.0
+    returns[ruin:] = 0.0
+    returns[ruin] = -1.0
+    held[ruin:] = 0

@@ -20,6 +20,7 @@ from .strategies.definition import Strategy
 from .strategies.running import Decision, Tracer, decide, describe
 
 Array = np.ndarray[Any, np.dtype[Any]]
+_FIGURES = pd.Index(list(metrics.DEFINITIONS))  # made once: a slider asks for figures at each step
 STATUS = {0: "closed", OPEN: "open", RUINED: "ruined"}
 
 
@@ -55,9 +56,15 @@ def backtest(
                 f"{name}={value!r}: a backtest takes one value; to try several use sweep"
             )
     bound = strategy.bind(parameters, OPTIONS)
-    market = Market(candles, timeframe, start, end)
-    decision = decide(Tracer(strategy), market.columns, bound, direction)
-    ledger = run(market, market.targets(decision.position, fill), options)
+    return backtest_on(Market(candles, timeframe, start, end), strategy, options, bound)
+
+
+def backtest_on(
+    market: Market, strategy: Strategy, options: Options, bound: Mapping[str, Any]
+) -> Backtest:
+    """`backtest` over candles made ready before; ``bound``: as `Strategy.bind` returns it."""
+    decision = decide(Tracer(strategy), market.columns, bound, options.direction)
+    ledger = run(market, market.targets(decision.position, options.fill), options)
     return Backtest(strategy, bound, options, market, decision, ledger)
 
 
@@ -105,7 +112,8 @@ class Backtest:
             self._ledger.equity, bars["time"], cash, self.timeframe
         )
         values["break_even_cost"] = metrics.break_even_cost(self._ledger.trades)
-        return pd.Series(values, name=describe(self.strategy, self.parameters))
+        figures = [values[name] for name in metrics.DEFINITIONS]
+        return pd.Series(figures, _FIGURES, name=describe(self.strategy, self.parameters))
 
     @cached_property
     def equity(self) -> pd.Series:

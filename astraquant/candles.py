@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from ._compile import as_input, compiled
 from .errors import DataError
 from .timeframes import DURATIONS, Times, from_ms, infer_timeframe, next_start, to_ms
 
@@ -182,9 +183,8 @@ def _cure_of(index: pd.Index[Any]) -> str:
 
 def _check_order(index: pd.DatetimeIndex) -> None:
     times = index.asi8
-    rising = times[1:] > times[:-1]
-    if not rising.all():
-        row = int(np.argmin(rising)) + 1
+    if _count_rising(as_input(times)) < len(times) - 1:
+        row = int(np.argmin(times[1:] > times[:-1])) + 1
         if times[row] == times[row - 1]:
             count = int(index.duplicated().sum())
             raise DataError(
@@ -204,6 +204,14 @@ def _check_order(index: pd.DatetimeIndex) -> None:
                 f"the time {index[int(np.argmax(fractions))]} is no whole millisecond; candles "
                 'open on one. Round them: candles.set_axis(candles.index.floor("ms")).'
             )
+
+
+@compiled
+def _count_rising(times: Times) -> int:
+    count = 0
+    for i in range(1, len(times)):
+        count += times[i] > times[i - 1]
+    return count
 
 
 def _with_floats(candles: pd.DataFrame) -> pd.DataFrame:
@@ -247,8 +255,54 @@ def _check_values(table: pd.DataFrame) -> None:
 
 def find_bad(table: pd.DataFrame) -> str:
     """What is wrong with the first bad row of a table of float64, and when; "" if none is bad."""
-    # Chains of comparisons are False where a NaN is involved, so that one mask covers all rules.
     values = {name: table[name].to_numpy() for name in (*COLUMNS, *EXTRA_COLUMNS) if name in table}
+    if _all_good(values):
+        return ""
+    good = _good_rows(values)
+    row = int(np.argmin(good))
+    problem = describe_bad({name: float(array[row]) for name, array in values.items()})
+    return f"{problem} at {table.index[row]} (bad rows in all: {int((~good).sum())})"
+
+
+def _all_good(values: dict[str, Floats]) -> bool:
+    """Whether no row breaks a rule: each column is read once, nothing is written."""
+    inputs = {name: as_input(array) for name, array in values.items()}
+    rows = len(inputs["close"])
+    # What is needed next comes last, so that the processor still has it in its cache.
+    if any(_count_good_sums(inputs[name]) < rows for name in reversed(SUMS) if name in inputs):
+        return False
+    return bool(_count_good_prices(*(inputs[name] for name in PRICES)) == rows)
+
+
+# Comparisons are False where a NaN is involved. Good rows are counted, not asked for one by one:
+# so the processor compares many at once.
+@compiled
+def _count_good_prices(open_: Floats, high: Floats, low: Floats, close: Floats) -> int:
+    """Rows with 0 < low <= open, close <= high < infinity."""
+    count = 0
+    for i in range(len(close)):
+        count += (
+            (low[i] > 0)
+            & (high[i] < np.inf)
+            & (low[i] <= open_[i])
+            & (open_[i] <= high[i])
+            & (low[i] <= close[i])
+            & (close[i] <= high[i])
+        )
+    return count
+
+
+@compiled
+def _count_good_sums(values: Floats) -> int:
+    """Rows that hold a finite number of 0 or more."""
+    count = 0
+    for i in range(len(values)):
+        count += (values[i] >= 0) & (values[i] < np.inf)
+    return count
+
+
+def _good_rows(values: dict[str, Floats]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """The same rules as a mask, to find and count the bad rows."""
     low, high = values["low"], values["high"]
     good = (low > 0) & (high < np.inf)
     for name in ("open", "close"):
@@ -258,11 +312,7 @@ def find_bad(table: pd.DataFrame) -> str:
         if name in values:
             good &= values[name] >= 0
             good &= values[name] < np.inf
-    if good.all():
-        return ""
-    row = int(np.argmin(good))
-    problem = describe_bad({name: float(array[row]) for name, array in values.items()})
-    return f"{problem} at {table.index[row]} (bad rows in all: {int((~good).sum())})"
+    return good
 
 
 def describe_bad(values: dict[str, float]) -> str:

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ._signals import crossed, held
+from ._signals import crossings, crossings_known, held
 from .expressions import Call, Node
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -46,12 +45,25 @@ LOGIC: dict[str, Callable[[Any, Any], Any]] = {
 UNARY: dict[str, Callable[[Any], Any]] = {"neg": np.negative, "abs": np.abs}
 
 
-@dataclass(frozen=True, slots=True)
 class Boolean:
-    """A computed condition: two bool arrays; ``value`` is False wherever ``known`` is False."""
+    """A computed condition: two bool arrays; ``value`` is False wherever ``known`` is False.
 
-    value: Array
-    known: Array
+    ``known`` may be given as a function of no arguments, which is called when it is first asked
+    for: `hold` and ``&`` never do.
+    """
+
+    __slots__ = ("_known", "value")
+
+    def __init__(self, value: Array, known: Array | Callable[[], Array]) -> None:
+        self.value = value
+        self._known = known
+
+    @property
+    def known(self) -> Array:
+        """Where all inputs of the condition are known."""
+        if callable(self._known):
+            self._known = self._known()
+        return self._known
 
 
 Value = Array | Boolean
@@ -147,26 +159,44 @@ def _apply(node: Node, args: list[Any], columns: Mapping[str, Array]) -> Value:
     if op in UNARY:
         return np.asarray(UNARY[op](args[0]), dtype=np.float64)
     if op in COMPARISON:
-        known = ~(np.isnan(args[0]) | np.isnan(args[1]))
-        return Boolean(COMPARISON[op](*args) & known, known)
+        return _compare(op, *args)
     if op in LOGIC:
-        known = args[0].known & args[1].known
-        return Boolean(LOGIC[op](args[0].value, args[1].value) & known, known)
+        return _combine(op, *args)
     if op == "~":
-        return Boolean(~args[0].value & args[0].known, args[0].known)
+        known = args[0].known
+        return Boolean(~args[0].value & known, known)
     if op == "hold":
-        return Boolean(held(args[0].value, args[1].value), np.ones(len(args[0].value), np.bool_))
+        value = held(args[0].value, args[1].value)
+        return Boolean(value, lambda: np.ones(len(value), np.bool_))
     if op in ("crossed_above", "crossed_below"):
-        above = op == "crossed_above"
-        return Boolean(*crossed(args[0], args[1], above))
+        value = crossings(args[0], args[1], op == "crossed_above")
+        return Boolean(value, lambda: crossings_known(args[0], args[1]))
     if op == "where":
         return _where(*args)
     raise AssertionError(f"no rule for {op!r}")
 
 
+def _compare(op: str, a: Array, b: Array) -> Boolean:
+    def known() -> Array:
+        return ~(np.isnan(a) | np.isnan(b))
+
+    value = COMPARISON[op](a, b)
+    # Compared with NaN all are False but this one.
+    return Boolean(value & known(), known) if op == "!=" else Boolean(value, known)
+
+
+def _combine(op: str, a: Boolean, b: Boolean) -> Boolean:
+    def known() -> Array:
+        return np.logical_and(a.known, b.known)
+
+    value = LOGIC[op](a.value, b.value)
+    # An unknown side is False, and makes "and" False by itself.
+    return Boolean(value, known) if op == "&" else Boolean(value & known(), known)
+
+
 def _constant(value: bool | int | float, length: int) -> Value:
     if isinstance(value, bool):
-        return Boolean(np.full(length, value), np.ones(length, np.bool_))
+        return Boolean(np.full(length, value), lambda: np.ones(length, np.bool_))
     return np.full(length, float(value))
 
 

@@ -51,7 +51,9 @@ class Graph:
     def node(self, kind: str, op: str, args: tuple[Node, ...], value: Any = None) -> Node:
         """The node ``op(args)``; made only once. ``value``: a constant, column or `Call`."""
         key: tuple[Any, ...]
-        if value is None:
+        if value is None and len(args) == 2:  # as nearly all are, in a sweep
+            key = (op, args[0].number, args[1].number)
+        elif value is None:
             key = (op, *[a.number for a in args])
         elif op == "call":
             types = tuple(map(type, value.parameters))  # 5 and 5.0 are equal, yet not the same
@@ -280,4 +282,7 @@ def _spell(node: Node, depth: int) -> str:
 
 def graph_of(values: Sequence[object]) -> Graph | None:
     """The graph of the first node among ``values``; None where all are plain."""
-    return next((value.graph for value in values if isinstance(value, Node)), None)
+    for value in values:  # a loop: a sweep asks this some times for each trial
+        if isinstance(value, Node):
+            return value.graph
+    return None

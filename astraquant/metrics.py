@@ -8,12 +8,13 @@ is NaN, never infinite.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
 
 from . import timeframes
+from ._compile import as_input, compiled
 from .accounting import CLOSED, OPEN, Ledger
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -54,42 +55,31 @@ def figures(
 
     ``volume``: of each bar of the run. ``buy_and_hold``: see `buy_and_hold_return`.
     """
-    with np.errstate(all="ignore"):  # money beyond the largest float: the figure is NaN
-        found = _figures(ledger, volume, cash, timeframe)
-    return {**found, "buy_and_hold": buy_and_hold}
-
-
-def _figures(ledger: Ledger, volume: Array, cash: float, timeframe: str) -> dict[str, float]:
-    equity, returns, trades = ledger.equity, ledger.returns, ledger.trades
-    closed = trades[trades["status"] != OPEN]
-    sold = trades[trades["status"] == CLOSED]  # a ruined trade ends without a fill
-    won, lost = closed["profit"][closed["profit"] > 0], closed["profit"][closed["profit"] < 0]
-    result = closed["result"]
-    some = len(closed) > 0
+    equity, trades = as_input(ledger.equity), as_input(ledger.trades)
+    mean, deviation, downside = _moments(as_input(ledger.returns))
+    mean_equity, lowest = _sum(equity) / len(equity), _lowest(equity, cash)
+    tally = _Tally(*_tally(trades, as_input(volume)))
+    some = tally.closed > 0
     per_year = math.sqrt(timeframes.bars_per_year(timeframe))
     total = _finite(float(equity[-1]) / cash - 1.0)
-    traded = (trades["quantity"] * trades["entry_price"]).sum() + (
-        sold["quantity"] * sold["exit_price"]
-    ).sum()
-    at_fills = np.concatenate([volume[trades["entry_bar"]], volume[sold["exit_bar"]]])
     return {
         "total_return": total,
         "annual_return": annual_return(total, len(equity) * timeframes.duration(timeframe)),
-        "gross_return": _finite(np.expm1(_log_growth(trades, 0.0))),
-        "buy_and_hold": math.nan,  # its place in the order
-        "sharpe": sharpe(returns) * per_year,
-        "sortino": sortino(returns) * per_year,
-        "max_drawdown": _finite(max_drawdown(equity, cash)),
-        "trades": float(len(closed)),
-        "win_rate": float(np.mean(result > 0)) if some else math.nan,
-        "profit_factor": _ratio(float(won.sum()), -float(lost.sum())),
-        "expectancy": float(result.mean()) if some else math.nan,
-        "best_trade": float(result.max()) if some else math.nan,
-        "worst_trade": float(result.min()) if some else math.nan,
-        "exposure": float(np.mean(ledger.held != 0)),
-        "turnover": _ratio(float(traded), float(equity.mean())),
-        "fees_paid": _finite(float(trades["fees"].sum())),
-        "fills_without_volume": float(np.count_nonzero(at_fills == 0)),
+        "gross_return": _expm1(_log_growth(trades, 0.0)),
+        "buy_and_hold": buy_and_hold,
+        "sharpe": _over(mean, deviation) * per_year,
+        "sortino": _over(mean, downside) * per_year,
+        "max_drawdown": _finite(lowest - 1.0),
+        "trades": float(tally.closed),
+        "win_rate": tally.winners / tally.closed if some else math.nan,
+        "profit_factor": _ratio(tally.won, tally.lost),
+        "expectancy": tally.results / tally.closed if some else math.nan,
+        "best_trade": tally.best if some else math.nan,
+        "worst_trade": tally.worst if some else math.nan,
+        "exposure": np.count_nonzero(ledger.held) / len(equity),
+        "turnover": _ratio(tally.traded, mean_equity),
+        "fees_paid": _finite(tally.fees),
+        "fills_without_volume": float(tally.empty_fills),
     }
 
 
@@ -98,31 +88,25 @@ def _ratio(part: float, whole: float) -> float:
     return _finite(part / whole) if whole > 0 else math.nan
 
 
+def _over(mean: float, deviation: float) -> float:
+    return _finite(mean / deviation) if deviation > NEGLIGIBLE else math.nan
+
+
 def _finite(value: float) -> float:
     return float(value) if math.isfinite(value) else math.nan
 
 
+def _expm1(value: float) -> float:
+    try:
+        return math.expm1(value)
+    except OverflowError:
+        return math.nan
+
+
 def sharpe(returns: Array) -> float:
     """Mean / standard deviation (ddof 1) of ``returns``; NaN without two or without variance."""
-    if len(returns) < 2:
-        return math.nan
-    with np.errstate(over="ignore", invalid="ignore"):
-        return _over_deviation(returns, float(returns.std(ddof=1)))
-
-
-def sortino(returns: Array) -> float:
-    """Mean / sqrt(mean(min(r, 0)^2)) of ``returns``; NaN where no return is negative."""
-    return _over_deviation(returns, math.sqrt(float((np.minimum(returns, 0) ** 2).mean())))
-
-
-def _over_deviation(returns: Array, deviation: float) -> float:
-    return _finite(float(returns.mean()) / deviation) if deviation > NEGLIGIBLE else math.nan
-
-
-def max_drawdown(equity: Array, cash: float) -> float:
-    """Deepest fall below an earlier high, <= 0; ``cash`` is the first high."""
-    peak = np.maximum(np.maximum.accumulate(equity), cash)
-    return float((equity / peak).min()) - 1.0
+    mean, deviation, _ = _moments(as_input(returns))
+    return _over(mean, deviation)
 
 
 def annual_return(total: float, length: float) -> float:
@@ -140,8 +124,7 @@ def sharpe_daily(equity: Array, times: Array, cash: float, timeframe: str) -> fl
     """
     if timeframes.duration(timeframe) > timeframes.DAY:
         return math.nan
-    days = times // timeframes.DAY
-    last = np.append(days[1:] != days[:-1], True)
+    last = timeframes.bins_of(times, "1d").after - 1
     levels = np.concatenate([[cash], equity[last]])
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         returns = np.nan_to_num(levels[1:] / levels[:-1] - 1.0, nan=0.0)  # 0 / 0 after a ruin
@@ -167,13 +150,13 @@ def break_even_cost(trades: Array) -> float:
 
     NaN without trades, where even zero cost loses, and where no cost below 1 would.
     """
+    trades = as_input(trades)
     if len(trades) == 0 or _log_growth(trades, 0.0) < 0:
         return math.nan
 
     def excess(cost: float) -> float:
-        return max(
-            _log_growth(trades, cost), -1e6
-        )  # a finite number of the right sign after a ruin
+        # After a ruin a finite number of the right sign.
+        return max(_log_growth(trades, cost), -1e6)
 
     most = 1.0 - 1e-9
     if excess(most) > 0:
@@ -181,11 +164,143 @@ def break_even_cost(trades: Array) -> float:
     return float(brentq(excess, 0.0, most, xtol=1e-15, rtol=1e-14))
 
 
+class _Tally(NamedTuple):
+    """What `_tally` finds: closed trades, how they ended, and what all fills came to."""
+
+    closed: int
+    winners: int
+    won: float  # money, like `lost`, which is positive too
+    lost: float
+    results: float  # sum over closed trades
+    best: float
+    worst: float
+    traded: float
+    fees: float
+    empty_fills: int
+
+
+@compiled
+def _tally(trades: Array, volume: Array) -> Any:
+    closed, winners, empty = 0, 0, 0
+    best, worst = -np.inf, np.inf
+    won, lost, results, traded, fees = (0.0, 0.0), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0)
+    for k in range(len(trades)):
+        trade = trades[k]
+        fees = _plus(fees, trade["fees"])
+        traded = _plus(traded, trade["quantity"] * trade["entry_price"])
+        empty += volume[trade["entry_bar"]] == 0
+        if trade["status"] == CLOSED:  # a ruined trade ends without a fill
+            traded = _plus(traded, trade["quantity"] * trade["exit_price"])
+            empty += volume[trade["exit_bar"]] == 0
+        if trade["status"] == OPEN:
+            continue
+        closed += 1
+        result, profit = trade["result"], trade["profit"]
+        results = _plus(results, result)
+        winners += result > 0
+        best, worst = max(best, result), min(worst, result)
+        if profit > 0:
+            won = _plus(won, profit)
+        elif profit < 0:
+            lost = _plus(lost, -profit)
+    return (
+        closed,
+        winners,
+        _total(won),
+        _total(lost),
+        _total(results),
+        best,
+        worst,
+        _total(traded),
+        _total(fees),
+        empty,
+    )
+
+
+@compiled
 def _log_growth(trades: Array, cost: float) -> float:
     """log(final equity / starting cash) of the fills in ``trades`` at another cost."""
-    ratio = trades["exit_price"] / trades["entry_price"]
-    exit_cost = np.where(trades["status"] == CLOSED, cost, 0.0)
-    long = ratio * (1.0 - exit_cost) / (1.0 + cost)
-    short = 1.0 + (1.0 - cost) / (1.0 + cost) - ratio * (1.0 + exit_cost) / (1.0 + cost)
-    growth = np.where(trades["direction"] > 0, long, short)
-    return float(np.log(growth).sum()) if (growth > 0).all() else -math.inf
+    total, growth = 0.0, 1.0
+    for k in range(len(trades)):
+        trade = trades[k]
+        ratio = trade["exit_price"] / trade["entry_price"]
+        exit_cost = cost if trade["status"] == CLOSED else 0.0
+        if trade["direction"] > 0:
+            step = ratio * (1.0 - exit_cost) / (1.0 + cost)
+        else:
+            step = 1.0 + (1.0 - cost) / (1.0 + cost) - ratio * (1.0 + exit_cost) / (1.0 + cost)
+        if not step > 0:
+            return -np.inf
+        growth *= step
+        if not 1e-100 < growth < 1e100:  # logarithms take long: only before numbers run out
+            total += np.log(growth)
+            growth = 1.0
+    return float(total + np.log(growth))
+
+
+# Sums over bars. One running sum of a million returns would keep too few digits of a mean that is
+# far smaller than they are, and each addition would wait for the one before. So there are many
+# sums, side by side, of every 1024th value each; they are added up in two floats.
+STRANDS = 1024
+
+
+@compiled
+def _sum(values: Array) -> float:
+    strands = np.zeros(STRANDS)
+    for begin in range(0, len(values), STRANDS):
+        block = values[begin : begin + STRANDS]
+        for i in range(len(block)):
+            strands[i] += block[i]
+    return _join(strands)
+
+
+@compiled
+def _join(strands: Array) -> float:
+    total = (0.0, 0.0)
+    for i in range(len(strands)):
+        total = _plus(total, strands[i])
+    return _total(total)
+
+
+@compiled
+def _plus(total: tuple[float, float], value: float) -> tuple[float, float]:
+    """Add ``value`` to a sum in two floats (Knuth's exact sum)."""
+    old, rest = total
+    new = old + value
+    part = new - old
+    return new, rest + ((old - (new - part)) + (value - part))
+
+
+@compiled
+def _total(total: tuple[float, float]) -> float:
+    return total[0] + total[1] if np.isfinite(total[0]) else total[0]
+
+
+@compiled
+def _moments(returns: Array) -> tuple[float, float, float]:
+    """Mean, standard deviation (ddof 1), root mean square of the negative ones."""
+    n = len(returns)
+    mean = _sum(returns) / n
+    squares, below = np.zeros(STRANDS), np.zeros(STRANDS)
+    for begin in range(0, n, STRANDS):
+        block = returns[begin : begin + STRANDS]
+        for i in range(len(block)):
+            squares[i] += (block[i] - mean) * (block[i] - mean)
+            negative = block[i] if block[i] < 0 else 0.0
+            below[i] += negative * negative
+    deviation = np.sqrt(_join(squares) / (n - 1)) if n > 1 else np.nan
+    return mean, deviation, np.sqrt(_join(below) / n)
+
+
+@compiled
+def _lowest(equity: Array, cash: float) -> float:
+    """The least of equity / highest before (at first ``cash``); NaN where money is infinite."""
+    peak, floor, lowest = cash, cash, 1.0  # floor: the least money since the peak, or less
+    for i in range(len(equity)):
+        if equity[i] > peak:
+            peak = equity[i]
+            floor = peak * lowest
+        elif equity[i] < floor:  # seldom: so there are few divisions
+            floor = equity[i]
+            lowest = floor / peak
+    return lowest if peak < np.inf else np.nan

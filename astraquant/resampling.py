@@ -12,10 +12,11 @@ import math
 import numpy as np
 import pandas as pd
 
-from ._compile import compiled
+from ._compile import as_input, compiled
 from .candles import (
     COLUMNS,
     EXTRA_COLUMNS,
+    PRICES,
     SUMS,
     Candle,
     Floats,
@@ -27,8 +28,10 @@ from .errors import DataError
 from .timeframes import (
     DURATIONS,
     TIMEFRAMES,
+    Bins,
     Times,
     bin_starts,
+    bins_of,
     check_timeframe,
     from_ms,
     infer_timeframe,
@@ -59,30 +62,18 @@ def resample(candles: pd.DataFrame, timeframe: str, partial: bool = False) -> pd
     if source == timeframe:
         return table
     _check_joinable(table)
-    bins = bin_starts(times, timeframe)
-    first = np.concatenate(([0], np.flatnonzero(bins[1:] != bins[:-1]) + 1))
-    last = np.concatenate((first[1:], [len(bins)])) - 1
-    starts = bins[first]
-    ends = times[last] + DURATIONS[source]  # months are never joined, so a source has a length
-    across = bin_starts(ends - 1, timeframe) != starts
-    if across.any():
-        raise _across(int(times[last[np.argmax(across)]]), source, timeframe)
+    bins = bins_of(times, timeframe)
+    length = DURATIONS[source]  # months are never joined: every source has one
+    across = _find_across(as_input(times), bins.after, bins.end, length)
+    if across >= 0:
+        raise _across(int(times[across]), source, timeframe)
 
-    whole_first = times[0] == starts[0]
-    whole_last = ends[-1] == next_start(int(starts[-1]), timeframe)
-    kept = slice(int(not (partial or whole_first)), len(starts) - int(not (partial or whole_last)))
-    high, low = _extremes(first, last, _values(table, "high"), _values(table, "low"))
-    joined = {
-        "open": table["open"].to_numpy()[first],
-        "high": high,
-        "low": low,
-        "close": table["close"].to_numpy()[last],
-    }
-    for name in SUMS:
-        if name in table:
-            joined[name] = _sums(first, last, _values(table, name))
+    cut_first = not partial and times[0] != bins.start[0]
+    cut_last = not partial and times[-1] + length != bins.end[-1]
+    kept = slice(int(cut_first), len(bins.start) - int(cut_last))
+    joined = _join(table, bins)
     columns = {name: joined[name][kept] for name in table.columns}
-    result = pd.DataFrame(columns, index=from_ms(starts[kept]), copy=False)
+    result = pd.DataFrame(columns, index=from_ms(bins.start[kept]), copy=False)
     result.attrs = dict(table.attrs)
     return result
 
@@ -241,33 +232,58 @@ def _check_number(name: str, value: float) -> None:
         raise DataError(f"{name} is {value!r}, expected a finite number of 0 or more.")
 
 
+def _join(table: pd.DataFrame, bins: Bins) -> dict[str, Floats]:
+    """The known columns of ``table``, its rows joined bin by bin."""
+    names = (*COLUMNS, *EXTRA_COLUMNS)
+    joined = np.empty((len(names), len(bins.first)))
+    # A kernel takes all columns: in place of one that is not there volume is added up once more.
+    given = [as_input(table[name if name in table else "volume"].to_numpy()) for name in names]
+    prices, sums = tuple(given[: len(PRICES)]), tuple(given[len(PRICES) :])
+    _join_rows(bins.first, bins.after, prices, sums, joined)
+    return dict(zip(names, joined, strict=True))
+
+
 @compiled
-def _extremes(first: Times, last: Times, high: Floats, low: Floats) -> tuple[Floats, Floats]:
-    """Highest high and lowest low of the rows first[k]..last[k], both included."""
-    highest, lowest = np.empty(len(first)), np.empty(len(first))
+def _join_rows(
+    first: Times, after: Times, prices: tuple[Floats, ...], sums: tuple[Floats, ...], joined: Floats
+) -> None:
+    """Rows first[k] .. after[k] - 1 into joined[:, k], the sums from left to right.
+
+    (numpy would add in pairs.) One loop for all columns: an addition has to wait for the one before
+    it in its own sum, but not for those of the others.
+    """
+    open_, high, low, close = prices
+    volume, quote_volume, trades, taker_volume, taker_quote_volume = sums
     for k in range(len(first)):
         top, bottom = high[first[k]], low[first[k]]
-        for row in range(first[k] + 1, last[k] + 1):
-            top = max(top, high[row])
-            bottom = min(bottom, low[row])
-        highest[k], lowest[k] = top, bottom
-    return highest, lowest
+        sum_0 = sum_1 = sum_2 = sum_3 = sum_4 = 0.0
+        # Unsigned, a row can't be one counted from the end: the compiler spares a test of each.
+        for row in range(np.uint64(first[k]), np.uint64(after[k])):
+            top = high[row] if high[row] > top else top
+            bottom = low[row] if low[row] < bottom else bottom
+            sum_0 += volume[row]
+            sum_1 += quote_volume[row]
+            sum_2 += trades[row]
+            sum_3 += taker_volume[row]
+            sum_4 += taker_quote_volume[row]
+        joined[0, k] = open_[first[k]]
+        joined[1, k] = top
+        joined[2, k] = bottom
+        joined[3, k] = close[after[k] - 1]
+        joined[4, k] = sum_0
+        joined[5, k] = sum_1
+        joined[6, k] = sum_2
+        joined[7, k] = sum_3
+        joined[8, k] = sum_4
 
 
 @compiled
-def _sums(first: Times, last: Times, values: Floats) -> Floats:
-    """Sum of the rows first[k]..last[k], from left to right (numpy would add in pairs)."""
-    totals = np.zeros(len(first))
-    for k in range(len(first)):
-        for row in range(first[k], last[k] + 1):
-            totals[k] += values[row]
-    return totals
-
-
-def _values(table: pd.DataFrame, name: str) -> Floats:
-    values: Floats = np.ascontiguousarray(table[name].to_numpy()).view()
-    values.flags.writeable = False  # as pandas' own views are: the kernels compile once, for these
-    return values
+def _find_across(times: Times, after: Times, ends: Times, length: int) -> int:
+    """The first row whose bar of ``length`` goes on beyond the end of its bin; -1: none does."""
+    for k in range(len(ends)):  # only the last row of a bin can
+        if times[after[k] - 1] + length > ends[k]:
+            return int(after[k] - 1)
+    return -1
 
 
 def _joined(first: Candle, second: Candle) -> Candle:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from ._compile import as_input, compiled
 from .errors import DataError
 
 Times = np.ndarray[Any, np.dtype[np.int64]]  # milliseconds since the UTC epoch
@@ -118,7 +119,7 @@ def infer_timeframe(times: Times) -> str:
             f"the timeframe can't be told from {len(times)} candle(s); expected at least 2. "
             'Say it: timeframe="1m".'
         )
-    spacing = int(np.diff(times).min())
+    spacing = int(_smallest_spacing(as_input(times)))
     for name, length in DURATIONS.items():
         if spacing == length and name != "1M":
             return name
@@ -130,8 +131,71 @@ def infer_timeframe(times: Times) -> str:
     )
 
 
+class Bins(NamedTuple):
+    """The bins that hold any of some increasing times, one value for each bin."""
+
+    first: Times  # its first row among them
+    after: Times  # the row after its last
+    start: Times
+    end: Times
+
+
+def bins_of(times: Times, timeframe: str) -> Bins:
+    """The bins of ``timeframe`` in which ``times`` (increasing, int64 ms) lie."""
+    if timeframe == "1M":
+        return _months_of(times)
+    offset = _FIRST_MONDAY if timeframe == "1w" else 0
+    rows, starts = _bins_of(as_input(times), duration(timeframe), offset)
+    return Bins(rows[:-1], rows[1:], starts, starts + duration(timeframe))
+
+
+def _months_of(times: Times) -> Bins:
+    rows, starts, ends = [0], [], []
+    while rows[-1] < len(times):  # from month to month by the calendar: there are few
+        start = int(bin_starts(times[rows[-1]], "1M"))
+        starts.append(start)
+        ends.append(next_start(start, "1M"))
+        rows.append(int(np.searchsorted(times, ends[-1])))
+    edges = (rows[:-1], rows[1:], starts, ends)
+    return Bins(*(np.array(values, dtype=np.int64) for values in edges))
+
+
+@compiled
+def _bins_of(times: Times, length: int, offset: int) -> tuple[Times, Times]:
+    """First row of each bin (last of all: the number of times), and where it starts."""
+    rows = np.empty(len(times) + 1, np.int64)
+    starts = np.empty(len(times), np.int64)
+    count, row, size = 0, 0, 1
+    end = times[0] if len(times) else 0
+    while row < len(times):
+        if times[row] >= end + length or row == 0:  # a division takes long: only after a hole
+            end = (times[row] - offset) // length * length + offset
+        rows[count], starts[count] = row, end
+        count += 1
+        end += length
+        after = min(row + size, len(times))  # mostly a bin has as many rows as the one before
+        if times[after - 1] >= end or (after < len(times) and times[after] < end):
+            after = row + 1
+            while after < len(times) and times[after] < end:
+                after += 1
+        size = after - row
+        row = after
+    rows[count] = len(times)
+    return rows[: count + 1].copy(), starts[:count].copy()
+
+
+@compiled
+def _smallest_spacing(times: Times) -> int:
+    smallest = times[1] - times[0]
+    for i in range(1, len(times)):
+        smallest = min(smallest, times[i] - times[i - 1])
+    return int(smallest)
+
+
 def to_ms(index: pd.DatetimeIndex) -> Times:
     """Int64 milliseconds of a UTC index (naive means UTC) of any unit; perhaps a view of it."""
+    if index.unit == "ms":
+        return index.asi8
     if index.tz is not None:
         index = index.tz_convert("UTC").tz_localize(None)
     times: Times = index.to_numpy().astype("datetime64[ms]", copy=False).view(np.int64)

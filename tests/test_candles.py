@@ -15,8 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from astraquant import candles
 from astraquant.candles import (
     COLUMNS,
+    EXTRA_COLUMNS,
     Candle,
     candle_table,
     check_candles,
@@ -142,6 +144,34 @@ def test_the_mask_and_the_explanation_agree(values: list[float]) -> None:
     else:
         with pytest.raises(DataError, match=r"(is|below|above) .* at 2023-01-01 00:01"):
             check_candles(table)
+
+
+@given(
+    st.integers(1, 100),
+    st.sampled_from([*COLUMNS, *EXTRA_COLUMNS]),
+    st.sampled_from([math.nan, math.inf, -math.inf, -1.0, -0.0, 0.0, 1.0, 100.5, 1e9]),
+    st.data(),
+)
+def test_the_quick_look_over_whole_columns_and_the_mask_agree(
+    count: int, name: str, value: float, data: st.DataObject
+) -> None:
+    table = make(count, **dict.fromkeys(EXTRA_COLUMNS, 1.0))
+    values = {column: table[column].to_numpy(copy=True) for column in table}
+    values[name][data.draw(st.integers(0, count - 1))] = value
+    good = candles._good_rows(values)
+    assert candles._all_good(values) == bool(good.all())
+    assert int((~good).sum()) <= 1
+
+
+def test_a_table_may_be_a_strided_view() -> None:
+    table = make(30)
+    table = pd.DataFrame(np.ascontiguousarray(table.to_numpy()), table.index, table.columns)
+    every = table.iloc[::-3].iloc[::-1]
+    assert check_candles(every) is every
+    table.iloc[15, 3] = np.nan
+    with pytest.raises(DataError, match=r"close is nan.* at 2023-01-01 00:15"):
+        check_candles(table.iloc[::5])
+    assert len(check_candles(table.iloc[1::5])) == 6
 
 
 def test_no_time_zone_is_refused_with_the_cure() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator as op
 import re
 import tracemalloc
 
@@ -42,8 +43,10 @@ def known(*values):
 @given(three)
 def test_a_comparison_is_known_where_both_sides_are(columns):
     a, b, c = columns
-    got = run(lambda x, y, z: x > y, a, b, c)
-    assert got == [(known(p, q) and p > q, known(p, q)) for p, q in zip(a, b, strict=True)]
+    for compare in (op.lt, op.le, op.gt, op.ge, op.eq, op.ne):
+        got = run(lambda x, y, z, compare=compare: compare(x, y), a, b, c)
+        pairs = zip(a, b, strict=True)
+        assert got == [(known(p, q) and compare(p, q), known(p, q)) for p, q in pairs]
 
 
 @given(three)
@@ -117,6 +120,19 @@ def test_arrays_follow_the_same_words(columns):
     ]
     for build, expected in pairs:
         assert [value for value, _ in run(build, a, b, c)] == expected.tolist()
+
+
+def test_what_is_known_is_found_when_it_is_asked_for_and_once():
+    asked = []
+
+    def find():
+        asked.append(1)
+        return np.array([True, False])
+
+    condition = Boolean(np.array([True, False]), find)
+    assert not asked
+    assert condition.known is condition.known
+    assert len(asked) == 1
 
 
 def test_arithmetic_on_either_side():

@@ -16,6 +16,7 @@ import talib
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from astraquant import _rolling
 from astraquant import indicators as ind
 from astraquant.errors import StrategyError
 
@@ -109,6 +110,34 @@ def test_sums_beyond_53_bits_are_rounded_once_too(window):
             assert_array_equal(got, theirs(values[sample], window))
         else:  # weights that sum to more than half a million: past the exact sums' reach
             assert_allclose(got, theirs(values[sample], window), rtol=3e-16)
+
+
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from([1, 2, 60, _rolling.BLOCK - 1, _rolling.BLOCK, _rolling.BLOCK + 5]),
+    st.sampled_from([10**4, 10**13, 10**14]),
+    st.booleans(),
+)
+def test_averages_of_long_columns_on_the_grid_are_those_of_each_window(seed, window, top, weighted):
+    """In blocks or bar by bar, with sums below and beyond 53 bits."""
+    total = window * (window + 1) // 2 if weighted else window
+    limit = min(_rolling.LARGEST, 2.0**62 // total)
+    top = min(top, int(limit))
+    values = np.random.default_rng(seed).integers(top // 2, top, 3 * _rolling.BLOCK + 11) / 1e8
+    expected, pending = _rolling._exact_means(values, window, weighted, float(total), limit)
+    got = np.empty(len(values))
+    assert _rolling._grid_means(values, window, weighted, float(total), limit, got)
+    assert not pending
+    assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("bar", [0, 5, _rolling.BLOCK, 2 * _rolling.BLOCK + 3])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1 / 3, 1e15])
+def test_one_value_off_the_grid_is_seen_in_any_block(bar, value):
+    values = np.full(2 * _rolling.BLOCK + 4, 1.25)
+    values[bar] = value
+    got = np.empty(len(values))
+    assert not _rolling._grid_means(values, 3, False, 3.0, _rolling.LARGEST, got)
 
 
 @given(floats, windows)

@@ -86,6 +86,18 @@ def test_batch_equals_the_naive_oracle(
 
 
 @unhurried
+@given(problems(), st.permutations(NAMES), st.sets(st.sampled_from(EXTRA_COLUMNS)))
+def test_columns_may_be_fewer_and_in_any_order(
+    problem: tuple[str, str, list[tuple[float, ...]]], order: list[str], lacking: set[str]
+) -> None:
+    _, target, rows = problem
+    chosen = [name for name in order if name not in lacking]
+    whole = resample(from_rows(rows), target)
+    part = resample(from_rows(rows)[chosen], target)
+    pd.testing.assert_frame_equal(part, whole[chosen], check_exact=True)
+
+
+@unhurried
 @given(problems(), st.booleans())
 def test_builder_equals_batch_bit_for_bit(
     problem: tuple[str, str, list[tuple[float, ...]]], partial: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,7 @@ import astraquant as aq
 from astraquant.indicators import bollinger, sma
 from astraquant.strategies import Range, find_strategy, load_strategies, ma_cross, strategy
 from astraquant.strategies.definition import RESERVED
-from astraquant.strategies.running import Tracer
+from astraquant.strategies.running import Tracer, paused_collection
 
 
 def test_the_signature_is_the_parameter_space():
@@ -247,6 +248,24 @@ def test_a_trace_makes_no_node_twice():
     assert len(tracer.graph.nodes) == made
     tracer.trace({"short": 5, "long": 21})
     assert len(tracer.graph.nodes) == made + 4  # one average, two crossings, one hold
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_collection_is_paused_for_a_block_and_then_as_it_was(was_on):
+    before = gc.isenabled()
+    (gc.enable if was_on else gc.disable)()
+    try:
+        with paused_collection():
+            assert not gc.isenabled()
+            with paused_collection():
+                assert not gc.isenabled()
+            assert not gc.isenabled()
+        assert gc.isenabled() == was_on
+        with pytest.raises(KeyError), paused_collection():
+            raise KeyError
+        assert gc.isenabled() == was_on
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 def test_a_strategy_cannot_change_the_table():

@@ -53,6 +53,42 @@ def test_bins_before_the_epoch_are_not_rounded_towards_it() -> None:
     assert tf.bin_starts(np.array([-1]), "1w").tolist() == [ms("1969-12-29")]
 
 
+@given(
+    moments,
+    st.sampled_from(tf.TIMEFRAMES),
+    st.lists(st.floats(0.01, 4), max_size=30) | st.lists(st.sampled_from([0.2, 0.25, 3.0])),
+)
+def test_times_are_put_into_their_bins(
+    first: dt.datetime, timeframe: str, steps: list[float]
+) -> None:
+    """Few or many in a bin, on its edges and off, with empty bins in between."""
+    lengths = [max(1, int(step * tf.DURATIONS[timeframe])) for step in steps]
+    start = naive_bin_start(int(first.timestamp()) * 1000, timeframe)
+    times = start + np.cumsum([0, *lengths])
+    bins = tf.bins_of(times, timeframe)
+    members: dict[int, list[int]] = {}
+    for row, time in enumerate(times.tolist()):
+        members.setdefault(naive_bin_start(time, timeframe), []).append(row)
+    assert bins.start.tolist() == list(members)
+    assert bins.first.tolist() == [rows[0] for rows in members.values()]
+    assert bins.after.tolist() == [rows[-1] + 1 for rows in members.values()]
+    assert bins.end.tolist() == [tf.next_start(start, timeframe) for start in members]
+
+
+@pytest.mark.parametrize("timeframe", tf.TIMEFRAMES)
+def test_no_times_lie_in_no_bins(timeframe: str) -> None:
+    assert [len(edges) for edges in tf.bins_of(np.array([], np.int64), timeframe)] == [0] * 4
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
+def test_an_index_of_any_unit_becomes_milliseconds(unit: str, zone: str | None) -> None:
+    index = pd.date_range("1969-12-31 23:59", "1970-01-01 00:02", freq="1min", tz="UTC", unit=unit)
+    other = index.tz_convert(zone) if zone else index.tz_localize(None)
+    assert tf.to_ms(other).tolist() == [-60_000, 0, 60_000, 120_000]
+    assert tf.to_ms(other[::2]).tolist() == [-60_000, 60_000]
+
+
 def starts_between(timeframe: str) -> set[int]:
     """Open times of every bin of ``timeframe`` that begins in the years looked at."""
     start, found = int(tf.bin_starts(np.array([ms(FIRST)]), timeframe)[0]), set()
@@ -87,6 +123,11 @@ def test_the_timeframe_is_the_smallest_spacing(timeframe: str) -> None:
         times.append(tf.next_start(times[-1], timeframe))
     kept = np.array(times)[[0, 3, 4, 5, 10, 11, 12, 13, 14, 15, 16, 30]]
     assert tf.infer_timeframe(kept) == timeframe
+
+
+@given(st.lists(st.integers(1, 10**9), min_size=1, max_size=40))
+def test_the_smallest_spacing_may_stand_anywhere(steps: list[int]) -> None:
+    assert tf._smallest_spacing(np.cumsum([-5, *steps])) == min(steps)
 
 
 def test_months_are_told_from_any_two_neighbours() -> None:
