@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +17,7 @@ from .strategies.definition import Strategy
 from .timeframes import check_timeframe
 
 OPTION_LEVELS = ("timeframe", "cost")  # the options that may be swept
+BYTES_PER_ROW = 600  # measured: of the table of figures, its index, and while both are made
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,14 @@ class Grid:
         return {**self.fixed, **dict(zip(self.levels, row, strict=True))}
 
 
-def make_grid(strategy: Strategy, arguments: Mapping[str, Any]) -> Grid:
+def make_grid(
+    strategy: Strategy, arguments: Mapping[str, Any], memory_limit: int = 2**30
+) -> Grid:
     """The combinations of ``arguments`` (parameters, timeframe, cost): iterables are levels.
 
     Raises `StrategyError` or `DataError` for names and values that the strategy or the options
-    don't know, for an empty level and where no combination is valid.
+    don't know, for an empty level, where no combination is valid, and where there are more than a
+    table of ``memory_limit`` bytes can hold.
     """
     levels: dict[str, tuple[Any, ...]] = {}
     fixed: dict[str, Any] = {}
@@ -58,18 +64,34 @@ def make_grid(strategy: Strategy, arguments: Mapping[str, Any]) -> Grid:
     for name, parameter in strategy.parameters.items():
         if name not in levels:
             fixed[name] = parameter.value(fixed)
-    combinations = list(itertools.product(*levels.values()))
-    rows = [
-        row
-        for row in combinations
-        if strategy.is_valid({**fixed, **dict(zip(levels, row, strict=True))})
-    ]
+    count = math.prod(map(len, levels.values()))
+    if count * BYTES_PER_ROW > memory_limit:
+        sizes = " × ".join(f"{len(values):,} of {name}" for name, values in levels.items())
+        raise StrategyError(
+            f"{count:,} combinations ({sizes}): their table alone needs about "
+            f"{count * BYTES_PER_ROW:,} bytes, more than memory_limit={memory_limit:,}. Take fewer "
+            "values (a coarser step), sweep part by part, or raise the limit"
+        )
+    rows = _valid_rows(strategy, levels, fixed)
     if not rows:
         raise StrategyError(
-            f"none of the {len(combinations):,} combinations of {', '.join(levels)} is valid for "
+            f"none of the {count:,} combinations of {', '.join(levels)} is valid for "
             f"{strategy.name}; expected {strategy.rule}"
         )
-    return Grid(levels, fixed, rows, len(combinations) - len(rows))
+    return Grid(levels, fixed, rows, count - len(rows))
+
+
+def _valid_rows(
+    strategy: Strategy, levels: Mapping[str, tuple[Any, ...]], fixed: Mapping[str, Any]
+) -> list[tuple[Any, ...]]:
+    """The combinations that the strategy's rule allows, in order."""
+    rows = itertools.product(*levels.values())
+    rule = strategy.valid
+    if rule is None:
+        return list(rows)
+    given = {name: fixed[name] for name in strategy.rule_names if name in fixed}
+    places = [(name, place) for place, name in enumerate(levels) if name in strategy.rule_names]
+    return [row for row in rows if rule(**given, **{name: row[k] for name, k in places})]
 
 
 def _has_several(name: str, value: object) -> bool:
@@ -95,7 +117,7 @@ def _level(strategy: Strategy, name: str, values: Iterable[Any]) -> tuple[Any, .
         listed = [check_timeframe(value) for value in listed]
     if not listed:
         raise StrategyError(f"{name} is empty; expected at least one value to try")
-    twice = next((value for i, value in enumerate(listed) if value in listed[:i]), None)
+    twice = next((value for value, count in Counter(listed).items() if count > 1), None)
     if twice is not None:
         raise StrategyError(f"{name} has the value {twice!r} twice; give each value once")
     return tuple(listed)

@@ -96,12 +96,13 @@ class Job:
         combinations = self.grid.rows[::each]
         width = self._width(len(market.candles))
         for first in range(0, len(combinations), width):
-            yield first, [self.bind(row) for row in combinations[first : first + width]]
+            yield first, self._bound(combinations[first : first + width])
 
-    def bind(self, row: tuple[Any, ...]) -> Bound:
-        """The strategy's parameters of one row."""
-        arguments = self.grid.arguments(row)
-        return self.strategy.bind({name: arguments[name] for name in self.strategy.parameters})
+    def _bound(self, rows: Sequence[tuple[Any, ...]]) -> list[Bound]:
+        """The strategy's parameters in its own order (the grid has checked them)."""
+        blank = {name: self.grid.fixed.get(name) for name in self.strategy.parameters}
+        names = [name for name in self.grid.levels if name in blank]  # the first levels of a row
+        return [blank | dict(zip(names, row, strict=False)) for row in rows]
 
     def _width(self, bars: int) -> int:
         """How many combinations are worked on at a time; an error if there is no room for one."""
@@ -142,10 +143,8 @@ class Job:
         )  # fmt: skip
         budget = (self.memory_limit - BYTES_PER_BAR * len(columns["close"])) // 2
         batch = Batch(Tracer(self.strategy), setting, bounds, budget)
-        with paused_collection():
-            groups = list(batch.groups())
-        self.reason = self.reason or batch.reason
-        for group in groups:
+        for group in _one_by_one(batch):  # all at once might need more memory than there is
+            self.reason = self.reason or batch.reason
             ready = make_ready(group, setting)
             for place, cost in enumerate(self.costs):
                 told = _Told(len(group.trials), update)
@@ -170,7 +169,7 @@ class Job:
         run_ = Run(
             float(setting.columns["close"][-1]), len(market.index),
             len(market.candles), market.timeframe, options.cash,
-            options.cost, sided, market.is_wild,
+            options.cost, sided, market.is_wild or setting.is_rough(options.cost),
         )  # fmt: skip
         found, exact = figures(state, counts, run_)
         found["buy_and_hold"] = np.full(len(state), market.buy_and_hold(options))
@@ -226,6 +225,17 @@ class Job:
                 row = int(self._row(frame, first + k, place))
                 self._enter_ledger(row, ledger, market, options)
                 update(1)
+
+
+def _one_by_one(batch: Batch) -> Iterator[Group]:
+    """The groups of ``batch``, with the garbage collector at rest while they are made."""
+    groups = batch.groups()
+    while True:
+        with paused_collection():
+            group = next(groups, None)
+        if group is None:
+            return
+        yield group
 
 
 class _Told:

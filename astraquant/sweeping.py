@@ -43,7 +43,9 @@ def sweep(
     ``sweep(candles, ma_cross, short=range(5, 50), long=range(10, 200, 5), timeframe="5m")``. The
     options are those of `backtest`; a list of ``timeframe`` or ``cost`` is tried out like a
     parameter. Combinations that the strategy calls invalid are left out and counted.
-    ``memory_limit``: bytes that the sweep may add, about.
+    ``memory_limit``: bytes that the sweep may add, about; what needs more is worked off in parts.
+    ``engine``: "auto" is compiled, and runs a strategy that can't be traced on arrays (``passport``
+    has the reason); "vectorbt" runs everything through vectorbt, far more slowly, to compare.
 
     The table has one row per valid combination, equal to its `backtest`. Its index is always a
     MultiIndex: the parameters in call order, then ``timeframe`` and ``cost`` where they are lists.
@@ -57,7 +59,9 @@ def sweep(
         raise StrategyError(
             f"memory_limit={memory_limit!r}: expected a whole number of bytes, such as 2**30"
         )
-    parameters = make_grid(strategy, {**grid, "timeframe": timeframe, "cost": cost})
+    parameters = make_grid(
+        strategy, {**grid, "timeframe": timeframe, "cost": cost}, int(memory_limit)
+    )
     options = Options(0.0, slippage, fill, direction, cash)
     job = Job(candles, strategy, parameters, options, start, end, engine, memory_limit)
     return Sweep(job, job.run())

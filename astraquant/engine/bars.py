@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._compile import compiled
+from .series import TERMS
 
 Array = np.ndarray[Any, np.dtype[Any]]
+POSITIVE = 0x7FFFFFFF  # a mask that tells the compiler that an index is not negative
 BLOCK = 1024  # bars; a whole number of words, and few enough for the rows to stay in the cache
 LEVELS = 11  # of the tables of extremes: spans of 1, 2, 4 ... BLOCK bars
 
-TERMS = 8  # of the series for shorts
-SMALL = 0.02  # up to where they are enough
+SMALL = 0.02  # up to where the terms of the series for shorts are enough
 
 # Columns of `Block.enter` and `Block.leave`. The first four are added up by every fill: returns,
 # their squares, the squares of the negative ones, and how large the running sums were that these
@@ -66,7 +67,8 @@ class Block(NamedTuple):
 
 def empty_block() -> Block:
     """Memory for one block."""
-    lines, tables = (BLOCK + 1, WIDTH), (LEVELS, BLOCK)
+    # not BLOCK long: at a power of two apart they would share a few places of the cache
+    lines, tables = (BLOCK + 1, WIDTH), (LEVELS, BLOCK + 8)
     return Block(
         np.zeros(lines), np.zeros(lines), np.zeros(tables), np.zeros(tables), np.zeros(lines),
         np.zeros((BLOCK + 1, 3 * TERMS)), np.zeros(2),
@@ -134,8 +136,8 @@ def prepare_shorts(block: Block, market: Market, begin: int, bars: int) -> None:
     y = q p / (K - q p) that is -y d / (1 - y u), a series in y u. So sums of returns are series in
     y whose coefficients, sums of d u^k, are differences of running sums. ``powers[b]`` has those
     over the bars before b: of d u^k, of (k + 1) d^2 u^k for the squares, and of the latter where
-    prices rose. ``middle``: p, and the largest u. With y u below `SMALL` eight terms are exact to 13
-    digits.
+    prices rose. ``middle``: p, and the largest u. With y u below `SMALL` eight terms are exact to
+    13 digits.
     """
     close, powers = market.close, block.powers
     low, high = close[max(begin - 1, 0)], close[max(begin - 1, 0)]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._compile import compiled
-from .bars import BLOCK, EMPTY, SIDE
+from .bars import BLOCK, EMPTY, POSITIVE, SIDE
 from .lanes import (
     LANES,
     both_hold,
@@ -28,7 +28,7 @@ from .lanes import (
     rest,
     started,
 )  # fmt: skip
-from .rows import Values
+from .rows import STRIDE, Values
 from .words import (
     ALL,
     ONE,
@@ -176,13 +176,14 @@ def _compare(
     for t in range(first, end):
         left, right = leaves[t, a], leaves[t, b]
         held = memory[t, place]
-        above_row = to + t - first
+        above_row = (to + t - first) & POSITIVE
         below_row, known_row = above_row + ROW, above_row + 2 * ROW
         words[above_row] = (held & ONE) << TOP
         words[below_row] = (held >> ONE & ONE) << TOP
         words[known_row] = (held >> TWO) << TOP
         ordered = values.ordered[left] and values.ordered[right]
-        i, j = left * BLOCK, right * BLOCK
+        both_known = values.known[left] and values.known[right]
+        i, j = left * STRIDE, right * STRIDE
         above, below, known = ALL, ALL, ALL
         for w in range(LANES, ROW, LANES):
             unsure = True
@@ -190,7 +191,7 @@ def _compare(
                 above = keys_above(keys, i, keys, j)
                 below = ~above
                 unsure = keys_equal(keys, i, keys, j) != 0
-            else:
+            elif not both_known:
                 known = numbers_known(numbers, i, numbers, j)
             if unsure:
                 above = numbers_above(numbers, i, numbers, j)
@@ -284,13 +285,13 @@ def collect(
     _changes(program, memory, first, end, window, block, program.long, TARGET, 0)
     place = starts[at]
     for t in range(first, end):
-        row = TARGET + ROW + LANES + t - first
+        row = (TARGET + ROW + LANES + t - first) & POSITIVE
         for w in range(WORDS):
             changed = words[row + w * LANES]
             if not traded:
                 counts[t, EMPTY] += bit_count(changed & empty[w])
             count = bit_count(changed)
-            to, bar = place & 0xFFFFFF, w * WORD  # the mask: for the compiler, no index is negative
+            to, bar = place & POSITIVE, w * WORD
             for k in range(4):  # there are seldom more: so nearly nothing depends on their number
                 events[to + k] = bar + lowest_bit(changed)
                 changed &= changed - ONE
@@ -316,7 +317,7 @@ def collect_sided(
     _changes(program, trials.memory, first, end, window, block, program.short, short_row, 1)
     place = starts[at]
     for t in range(first, end):
-        row = LANES + t - first
+        row = (LANES + t - first) & POSITIVE
         for w in range(WORDS):
             here = row + w * LANES
             long, short = words[TARGET + here], words[short_row + here]
@@ -324,7 +325,7 @@ def collect_sided(
             while changed != 0:
                 k = np.uint64(lowest_bit(changed))
                 side = np.int64(long >> k & ONE) - np.int64(short >> k & ONE)
-                events[place & 0xFFFFFF] = (w * WORD + np.int64(k)) * SIDES + side + 1
+                events[place & POSITIVE] = (w * WORD + np.int64(k)) * SIDES + side + 1
                 changed &= changed - ONE
                 place += 1
         at += 1

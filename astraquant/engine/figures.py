@@ -137,9 +137,9 @@ def _exact(state: Array, counts: Array, run: Run) -> Array:
         return np.zeros(len(state), np.bool_)
     known = np.isfinite(state)
     known[:, [fills.BEST, fills.WORST]] |= (counts[:, bars.TRADES] == 0)[:, None]
-    fine: Array = known.all(axis=1)
+    fine: Array = np.asarray(known.all(axis=1))
     idle = squares == 0.0
-    fine &= idle | (_spread(state, run) > squares * 1e-5)
+    fine &= idle | (_spread(state, run) > squares * 1e-3)
     fine &= idle | (error < TRUSTED * squares)
     fine &= (down == 0.0) | (error < TRUSTED * down)
     return fine

@@ -18,6 +18,7 @@ from .bars import (
     DOWNSIDE,
     HELD,
     INVERSE,
+    POSITIVE,
     PRICE,
     SIDE,
     SINCE,
@@ -125,7 +126,7 @@ def fill_long(  # noqa: PLR0915 - all of it is one loop, its state in registers
             if not inside:
                 if k == end:
                     break
-                entry = np.int64(events[k])
+                entry = np.int64(events[k & POSITIVE])
                 k += 1
                 bought = enter[entry, PRICE]
                 units = stake * enter[entry, INVERSE]
@@ -135,7 +136,7 @@ def fill_long(  # noqa: PLR0915 - all of it is one loop, its state in registers
                 size += enter[entry, SIZE]
                 equity += stake * (begin + entry - since) + units * enter[entry, CLOSES]
                 spent += stake
-            exit_ = np.int64(events[k]) if k < end else bars
+            exit_ = np.int64(events[k & POSITIVE]) if k < end else bars
             total += leave[exit_, SUM]
             squares += leave[exit_, SQUARES]
             downside += leave[exit_, DOWNSIDE]
@@ -144,8 +145,8 @@ def fill_long(  # noqa: PLR0915 - all of it is one loop, its state in registers
             held += exit_ - entry
             higher = units * ceiling > peak
             if exit_ > entry and (higher or units * floor < low):
-                level = highest_bit(exit_ - entry)
-                other = exit_ - (1 << level)
+                level = highest_bit(exit_ - entry) & 15
+                other = (exit_ - (1 << level)) & 0xFFFF
                 bottom = units * min(lowest[level, entry], lowest[level, other])
                 top = peak
                 if higher:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,8 @@ from .recipes import Recipe
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FEW = 1_024  # rows that are all kept for the whole block
-SHARED = 64  # beyond that, only rows that so many trials look at
+MOST = 4_096  # else at most so many: those that the most trials look at, and
+SHARED = 8  # at least so many of them
 PRIVATE = 64  # rows of the others at a time
 COMPARED = 8  # a row that is compared so often gets keys
 GROUPS = 16  # of rows with keys
@@ -40,9 +42,12 @@ def lay_out(recipes: Sequence[Recipe], leaves: Array, program: Program) -> Layou
             uses[place] += uses[number]
     needed = [number for number in range(len(recipes)) if uses[number]]
     if len(needed) > FEW:
-        shared = [number for number in needed if uses[number] >= SHARED]
+        least = max(SHARED, np.sort(uses)[-MOST] if len(uses) > MOST else 0)
+        shared = [number for number in needed if uses[number] >= least][:MOST]
     else:
         shared = needed
+    alike = _places(recipes)
+    shared.sort(key=alike.__getitem__)
     slot_of = {number: slot for slot, number in enumerate(shared)}
     order = [(number, slot_of[number], slot_of, keyed[number]) for number in shared]
     row_bounds, trial_bounds = [0, len(order)], [0, 0]
@@ -55,9 +60,19 @@ def lay_out(recipes: Sequence[Recipe], leaves: Array, program: Program) -> Layou
     else:
         slots = np.zeros_like(leaves)
         size = _private(recipes, leaves, slot_of, order, row_bounds, trial_bounds, slots)
+        for begin, end in pairwise(row_bounds[1:]):
+            order[begin:end] = sorted(order[begin:end], key=lambda row: alike[row[0]])
     return Layout(
         _rows(recipes, order), Tiles(np.array(row_bounds), np.array(trial_bounds)), slots, size
     )
+
+
+def _places(recipes: Sequence[Recipe]) -> list[tuple[int, int, tuple[int, ...]]]:
+    """In which order rows are made: inputs first, rows of the same kind and input side by side."""
+    depths: list[int] = []
+    for recipe in recipes:
+        depths.append(1 + max((depths[n] for n in recipe.inputs), default=0))
+    return [(d, recipe.kind, recipe.inputs) for d, recipe in zip(depths, recipes, strict=True)]
 
 
 def _private(

@@ -102,6 +102,16 @@ def read(root: Node) -> tuple[Shape, list[Node]]:
     return tuple(reader.steps), reader.leaves
 
 
+def only_compared(shape: Shape) -> list[tuple[int, int]]:
+    """Leaves that are compared with one other leaf only, each with that other one."""
+    others: dict[int, set[int]] = {}
+    for op, *parts in shape:
+        if op in RELATIONS or op.startswith("crossed"):
+            for place, other in (parts, parts[::-1]):
+                others.setdefault(place, set()).add(other)
+    return [(place, found.pop()) for place, found in others.items() if len(found) == 1]
+
+
 class Condition(NamedTuple):
     """The rows of words in which a condition's value is, and whether it is known."""
 

@@ -61,6 +61,12 @@ class Recipes:
             found = self._nodes[node.number] = self._make(node)
         return found
 
+    def unmasked(self, number: int, other: int) -> int:
+        """The row without the mask, if it is one that is masked where ``other`` is unknown."""
+        recipe = self.recipes[number]
+        masked = recipe.kind == rows.MASKED and recipe.inputs[1] == other
+        return recipe.inputs[0] if masked else number
+
     def sources(self, full: Array) -> rows.Sources:
         """What the rows are computed from; ``full``: the values of `full`, (nodes, bars)."""
         bars = len(self.columns["close"])

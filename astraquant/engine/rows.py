@@ -15,6 +15,7 @@ import numpy as np
 from .._compile import compiled
 from .._rolling import _quotient
 from .bars import BLOCK
+from .smoothing import AT_ONCE, STEP, smooth_eight
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -38,6 +39,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
     NEGATE,
     ABSOLUTE,
 ) = range(17)
+
+# From row to row in memory: not a power of two, or the same bars of all rows would fall into the
+# same few places of the cache.
+STRIDE = BLOCK + 8
+WORTH = 3  # rows that are faster smoothed together than one by one
+SAMPLED = 16  # one number of so many says in which range the keys must lie
 
 
 class Rows(NamedTuple):
@@ -77,20 +84,23 @@ class Sources(NamedTuple):
 
 
 class Values(NamedTuple):
-    """The rows of one block: ``numbers`` (slots x BLOCK), ``keys`` of the same shape, both flat.
+    """The rows of one block: ``numbers`` (slots x STRIDE), ``keys`` of the same shape, both flat.
 
-    ``ordered[slot]``: whether the keys of that row can be relied on in this block.
+    ``known[slot]``: whether each number of the row is finite in this block; ``ordered[slot]``:
+    whether its keys can be relied on.
     """
 
     numbers: Array
     keys: Array
+    known: Array
     ordered: Array
 
 
 def empty_values(slots: int) -> Values:
     """Memory for the rows of one block."""
-    size = slots * BLOCK
-    return Values(np.zeros(size), np.zeros(size, np.int16), np.zeros(slots, np.bool_))
+    size = slots * STRIDE
+    known, ordered = np.zeros((2, slots), np.bool_)
+    return Values(np.zeros(size), np.zeros(size, np.int16), known, ordered)
 
 
 @compiled
@@ -98,189 +108,225 @@ def compute(
     rows: Rows, first: int, end: int, sources: Sources, values: Values, begin: int, bars: int
 ) -> None:
     """Compute the rows ``first`` .. ``end`` - 1 for ``bars`` bars from ``begin`` on."""
-    numbers = values.numbers
+    places, state = np.zeros(AT_ONCE, np.int64), np.zeros(2 * AT_ONCE)
+    together = 0  # rows that are done already
     for r in range(first, end):
-        kind, to = rows.kind[r], rows.slot[r] * BLOCK
+        if together:
+            together -= 1
+            continue
+        kind, a = rows.kind[r], rows.a[r]
+        row = _row(values, rows.slot[r])  # a slice: no index into it can be negative
+        values.ordered[rows.slot[r]] = values.known[rows.slot[r]] = False
         if kind == MEAN:
-            _mean(sources.ticks[rows.a[r]], begin, bars, rows.window[r], numbers, to)
+            _mean(sources.ticks[a], begin, bars, rows.window[r], row)
         elif kind == SMOOTH:
-            _smooth(rows, r, bars, numbers, to)
+            alike = _alike(rows, r, end) if values.known[a] and bars == BLOCK else 0
+            if alike >= WORTH:
+                _smooth_together(rows, r, alike, values, places, state)
+                together = alike - 1
+                continue
+            _smooth(rows, r, bars, _row(values, a), row)
         elif kind == COLUMN:
-            numbers[to : to + bars] = sources.columns[rows.a[r], begin : begin + bars]
+            row[:bars] = sources.columns[a, begin : begin + bars]
         elif kind == FULL:
-            numbers[to : to + bars] = sources.full[rows.a[r], begin : begin + bars]
+            row[:bars] = sources.full[a, begin : begin + bars]
         elif kind == CONSTANT:
-            numbers[to : to + bars] = rows.factor[r]
+            row[:bars] = rows.factor[r]
         elif kind == WEIGHTED_MEAN:
-            ticks, rising = sources.ticks[rows.a[r]], sources.rising[rows.a[r]]
-            _weighted_mean(ticks, rising, begin, bars, rows.window[r], numbers, to)
+            _weighted_mean(sources.ticks[a], sources.rising[a], begin, bars, rows.window[r], row)
         elif kind in (RISE, FALL):
-            _change(rows, r, kind == RISE, bars, numbers, to)
+            _change(rows, r, kind == RISE, bars, _row(values, a), row)
         elif kind == RANGE:
-            _range(rows, r, bars, numbers, to)
+            inputs = _row(values, a), _row(values, rows.b[r]), _row(values, rows.c[r])
+            _range(rows, r, bars, inputs, row)
         else:
-            a, b = rows.a[r] * BLOCK, rows.b[r] * BLOCK
-            _apply(kind, a, b, bars, numbers, to)
-        for i in range(to + bars, to + BLOCK):
-            numbers[i] = np.nan  # beyond the last bar nothing is known
-        values.ordered[rows.slot[r]] = False
+            _apply(kind, _row(values, a), _row(values, rows.b[r]), bars, row)
+        row[bars:] = np.nan  # beyond the last bar nothing is known
+        values.known[rows.slot[r]] = _all_finite(row)
     _order(rows, first, end, values)
 
 
 @compiled
-def _mean(ticks: Array, begin: int, bars: int, window: int, numbers: Array, to: int) -> None:
+def _row(values: Values, slot: int) -> Array:
+    return values.numbers[slot * STRIDE : slot * STRIDE + BLOCK]
+
+
+@compiled
+def _mean(ticks: Array, begin: int, bars: int, window: int, row: Array) -> None:
     divisor = window * 1e8
     unknown = min(max(window - 1 - begin, 0), bars)
-    for i in range(unknown):
-        numbers[to + i] = np.nan
-    for i in range(unknown, bars):
-        newest = begin + i + 1
-        numbers[to + i] = float(ticks[newest] - ticks[newest - window]) / divisor
+    row[:unknown] = np.nan
+    newest = ticks[begin + unknown + 1 : begin + bars + 1]
+    oldest = ticks[begin + unknown + 1 - window : begin + bars + 1 - window]
+    to = row[unknown:bars]
+    for i in range(len(to)):
+        to[i] = float(newest[i] - oldest[i]) / divisor
 
 
 @compiled
 def _weighted_mean(
-    ticks: Array, rising: Array, begin: int, bars: int, window: int, numbers: Array, to: int
+    ticks: Array, rising: Array, begin: int, bars: int, window: int, row: Array
 ) -> None:
     divisor = window * (window + 1) // 2 * 1e8
     for i in range(bars):
         newest = begin + i + 1
         if newest < window:
-            numbers[to + i] = np.nan
+            row[i] = np.nan
             continue
         total = window * ticks[newest] - (rising[newest] - rising[newest - window])
         high = float(total)
         if abs(high) < 2.0**53:
-            numbers[to + i] = high / divisor
+            row[i] = high / divisor
         else:
-            numbers[to + i] = _quotient(high, float(total - np.int64(high)), divisor)
+            row[i] = _quotient(high, float(total - np.int64(high)), divisor)
 
 
 @compiled
-def _smooth(rows: Rows, r: int, bars: int, numbers: Array, to: int) -> None:
-    a, window, alpha = rows.a[r] * BLOCK, rows.window[r], rows.factor[r]
-    level, count = rows.level[r], rows.seen[r]
+def _smooth(rows: Rows, r: int, bars: int, values: Array, row: Array) -> None:
+    window, alpha = rows.window[r], rows.factor[r]
+    level, seen = rows.level[r], rows.seen[r]
     for i in range(bars):
-        value = numbers[a + i]
+        value = values[i]
         if not np.isfinite(value):
-            count = -rows.skip[r]
-            numbers[to + i] = np.nan
+            seen = -rows.skip[r]
+            row[i] = np.nan
             continue
-        count += 1
-        if count <= 1 or window == 1:
+        seen += 1
+        if seen <= 1 or window == 1:
             level = value
-        elif count <= window:
-            level += (value - level) / count
+        elif seen <= window:
+            level += (value - level) / seen
         else:
             level += alpha * (value - level)
-        numbers[to + i] = level if count >= window else np.nan
-    rows.level[r], rows.seen[r] = level, count
+        row[i] = level if seen >= window else np.nan
+    rows.level[r], rows.seen[r] = level, seen
 
 
 @compiled
-def _change(rows: Rows, r: int, up: bool, bars: int, numbers: Array, to: int) -> None:
-    a = rows.a[r] * BLOCK
+def _alike(rows: Rows, r: int, end: int) -> int:
+    """How many rows from ``r`` on smooth the same row, all of them past their warm-up."""
+    count = 0
+    while count < AT_ONCE and r + count < end:
+        k = r + count
+        if rows.kind[k] != SMOOTH or rows.a[k] != rows.a[r] or rows.seen[k] < rows.window[k]:
+            break
+        if rows.window[k] == 1:  # follows its input, whatever the factor rounds to
+            break
+        count += 1
+    return count
+
+
+@compiled
+def _smooth_together(
+    rows: Rows, r: int, count: int, values: Values, places: Array, state: Array
+) -> None:
+    for k in range(AT_ONCE):
+        number = r + min(k, count - 1)  # the last one fills the places that are left
+        places[k] = rows.slot[number] * STRIDE
+        state[k], state[AT_ONCE + k] = rows.level[number], rows.factor[number]
+    for i in range(0, BLOCK, STEP):
+        smooth_eight(values.numbers, rows.a[r] * STRIDE + i, places, i, state)
+    for k in range(count):
+        values.known[rows.slot[r + k]], values.ordered[rows.slot[r + k]] = True, False
+        rows.level[r + k] = state[k]
+        rows.seen[r + k] += BLOCK
+
+
+@compiled
+def _change(rows: Rows, r: int, up: bool, bars: int, values: Array, row: Array) -> None:
     before = rows.level[r] if rows.seen[r] else np.nan
     for i in range(bars):
-        value = numbers[a + i]
-        if not np.isfinite(value):
-            value = np.nan
+        value = values[i] if np.isfinite(values[i]) else np.nan
         change = value - before
         before = value
         if np.isnan(change):
-            numbers[to + i] = np.nan
+            row[i] = np.nan
         else:
-            numbers[to + i] = max(change, 0.0) if up else min(change, 0.0)
+            row[i] = max(change, 0.0) if up else min(change, 0.0)
     rows.level[r], rows.seen[r] = before, 1
 
 
 @compiled
-def _range(rows: Rows, r: int, bars: int, numbers: Array, to: int) -> None:
-    high, low, close = rows.a[r] * BLOCK, rows.b[r] * BLOCK, rows.c[r] * BLOCK
+def _range(rows: Rows, r: int, bars: int, inputs: tuple[Array, Array, Array], row: Array) -> None:
+    high, low, close = inputs
     before = rows.level[r] if rows.seen[r] else np.nan
     for i in range(bars):
-        if (
-            np.isfinite(numbers[high + i])
-            and np.isfinite(numbers[low + i])
-            and not np.isnan(before)
-        ):
-            top, bottom = max(numbers[high + i], before), min(numbers[low + i], before)
-            numbers[to + i] = top - bottom
+        if np.isfinite(high[i]) and np.isfinite(low[i]) and not np.isnan(before):
+            row[i] = max(high[i], before) - min(low[i], before)
         else:
-            numbers[to + i] = np.nan
-        before = numbers[close + i] if np.isfinite(numbers[close + i]) else np.nan
+            row[i] = np.nan
+        before = close[i] if np.isfinite(close[i]) else np.nan
     rows.level[r], rows.seen[r] = before, 1
 
 
 @compiled
-def _apply(kind: int, a: int, b: int, bars: int, numbers: Array, to: int) -> None:  # noqa: PLR0912
+def _apply(kind: int, a: Array, b: Array, bars: int, row: Array) -> None:  # noqa: PLR0912
     if kind == ADD:
         for i in range(bars):
-            numbers[to + i] = numbers[a + i] + numbers[b + i]
+            row[i] = a[i] + b[i]
     elif kind == SUBTRACT:
         for i in range(bars):
-            numbers[to + i] = numbers[a + i] - numbers[b + i]
+            row[i] = a[i] - b[i]
     elif kind == MULTIPLY:
         for i in range(bars):
-            numbers[to + i] = numbers[a + i] * numbers[b + i]
+            row[i] = a[i] * b[i]
     elif kind == DIVIDE:
         for i in range(bars):
-            numbers[to + i] = numbers[a + i] / numbers[b + i]
+            row[i] = a[i] / b[i]
     elif kind == NEGATE:
         for i in range(bars):
-            numbers[to + i] = -numbers[a + i]
+            row[i] = -a[i]
     elif kind == ABSOLUTE:
         for i in range(bars):
-            numbers[to + i] = abs(numbers[a + i])
+            row[i] = abs(a[i])
     elif kind == MASKED:
         for i in range(bars):
-            numbers[to + i] = np.nan if np.isnan(numbers[b + i]) else numbers[a + i]
+            row[i] = np.nan if np.isnan(b[i]) else a[i]
     else:  # RSI: 100 * up / (up + down), 50 where nothing moved
         for i in range(bars):
-            up = numbers[a + i]
-            both = up - numbers[b + i]
-            numbers[to + i] = 100.0 * (up / both if both != 0.0 else 0.5)
+            both = a[i] - b[i]
+            row[i] = 100.0 * (a[i] / both if both != 0.0 else 0.5)
 
 
 @compiled
 def _order(rows: Rows, first: int, end: int, values: Values) -> None:
-    """Give keys to the rows that want them, group by group."""
+    """Give keys to the rows that want them, group by group, if each bar has a finite number."""
     groups = 0
     for r in range(first, end):
-        groups = max(groups, rows.keyed[r])
+        if rows.keyed[r] > 0:
+            groups = max(groups, rows.keyed[r])
+            values.ordered[rows.slot[r]] = values.known[rows.slot[r]]
     for group in range(1, groups + 1):
-        _order_group(rows, first, end, group, values)
+        low, high = np.inf, -np.inf
+        for r in range(first, end):
+            if rows.keyed[r] == group and values.ordered[rows.slot[r]]:
+                row = _row(values, rows.slot[r])
+                for i in range(0, BLOCK, SAMPLED):
+                    low, high = min(low, row[i]), max(high, row[i])
+        scale = 60_000.0 / (high - low) if high > low else 0.0
+        usable = 0.0 < scale < np.inf
+        for r in range(first, end):
+            slot = rows.slot[r]
+            if rows.keyed[r] == group and values.ordered[slot]:
+                values.ordered[slot] = usable
+                if usable:
+                    keys = values.keys[slot * STRIDE : slot * STRIDE + BLOCK]
+                    _keys(_row(values, slot), keys, low, scale)
 
 
 @compiled
-def _order_group(rows: Rows, first: int, end: int, group: int, values: Values) -> None:
-    """Give keys to rows that are compared with each other, if each bar has a finite number."""
-    numbers = values.numbers
-    lows, highs = np.full(8, np.inf), np.full(8, -np.inf)  # eight at once: that the compiler likes
-    for r in range(first, end):
-        if rows.keyed[r] != group:
-            continue
-        at = rows.slot[r] * BLOCK
-        unknown = np.zeros(8)
-        for i in range(at, at + BLOCK, 8):
-            for k in range(8):
-                unknown[k] += numbers[i + k] * 0.0
-        if unknown.sum() != 0.0:  # NaN: of a NaN or an infinity
-            continue
-        values.ordered[rows.slot[r]] = True
-        for i in range(at, at + BLOCK, 8):
-            for k in range(8):
-                value = numbers[i + k]
-                lows[k] = value if value < lows[k] else lows[k]
-                highs[k] = value if value > highs[k] else highs[k]
-    low, span = lows.min(), highs.max() - lows.min()
-    usable = 0.0 < span < np.inf
-    scale = 65535.0 / span if usable else 0.0
-    for r in range(first, end):
-        slot = rows.slot[r]
-        if rows.keyed[r] != group or not values.ordered[slot]:
-            continue
-        values.ordered[slot] = usable and np.isfinite(scale)
-        if values.ordered[slot]:
-            for i in range(slot * BLOCK, (slot + 1) * BLOCK):
-                values.keys[i] = np.int16(np.int32((numbers[i] - low) * scale) - 32768)
+def _all_finite(numbers: Array) -> bool:
+    unknown = 0
+    for i in range(len(numbers)):
+        unknown += not np.isfinite(numbers[i])
+    return unknown == 0
+
+
+@compiled
+def _keys(row: Array, keys: Array, low: float, scale: float) -> None:
+    """Where numbers lie in the range of the sampled ones; those far beyond it get the same key."""
+    for i in range(len(row)):
+        place = (row[i] - low) * scale - 30_000.0
+        place = place if place > -32_768.0 else -32_768.0
+        place = place if place < 32_767.0 else 32_767.0
+        keys[i] = np.int16(np.int32(place))

@@ -23,6 +23,7 @@ from .rows import Sources, empty_values
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Watch = Callable[[float], object]
+ROUGH = 1e3  # ratio of prices in a block beyond which differences of sums of closes lose digits
 SMALL = 2**24  # bars times trials that are not worth a second thread
 
 
@@ -46,6 +47,13 @@ class Setting(NamedTuple):
     def bars(self) -> int:
         """How many bars there are, warm-up included."""
         return len(self.columns["close"])
+
+    def is_rough(self, cost: float) -> bool:
+        """Whether sums over a block may lose digits, or a trade all its stake to what it costs."""
+        close = self.columns["close"]
+        begins = np.arange(0, len(close), BLOCK)
+        low, high = np.minimum.reduceat(close, begins), np.maximum.reduceat(close, begins)
+        return bool((high > ROUGH * low).any()) or (1.0 - cost) * (1.0 - self.slippage) < 0.01
 
 
 class Group(NamedTuple):
@@ -92,13 +100,14 @@ class Batch:
         self._bounds = bounds
 
     def groups(self) -> Iterator[Group]:
-        """The trials by shape; a group never needs more arrays than there is room for."""
+        """The trials by shape; a group never needs more arrays than there is room for.
+
+        All are traced before the first is made, so that a strategy's error is told at once.
+        """
         open_: dict[programs.Shape, _Draft] = {}
-        for t, bound in enumerate(self._bounds):
-            try:
-                root = self._tracer.trace(bound)
-            except CannotTrace as why:
-                self.reason, self.arrays = self.reason or str(why), self.arrays + 1
+        roots = [self._trace(bound) for bound in self._bounds]
+        for t, (bound, root) in enumerate(zip(self._bounds, roots, strict=True)):
+            if root is None:
                 position, _ = decide_on_arrays(
                     self._tracer.strategy, self.setting.columns, bound, self.setting.direction
                 )
@@ -119,6 +128,13 @@ class Batch:
             draft.put(t, leaves)
         for draft in open_.values():
             yield draft.group()
+
+    def _trace(self, bound: Mapping[str, Any]) -> Node | None:
+        try:
+            return self._tracer.trace(bound)
+        except CannotTrace as why:
+            self.reason, self.arrays = self.reason or str(why), self.arrays + 1
+            return None
 
     def _read(self, root: Node) -> tuple[programs.Shape, list[Node]] | None:
         """Shape and leaves; None for what the kernel has no words for."""
@@ -155,6 +171,7 @@ class _Draft:
         self.trials: list[int] = []
         self.leaves: list[list[int]] = []
         self.bits: list[Array] = []
+        self._only = programs.only_compared(shape)
 
     def is_full(self, room: int) -> bool:
         return self.recipes is not None and len(self.recipes.full) >= room
@@ -162,7 +179,10 @@ class _Draft:
     def put(self, t: int, leaves: Sequence[Node]) -> None:
         assert self.recipes is not None
         self.trials.append(t)
-        self.leaves.append([self.recipes.row(node) for node in leaves])
+        numbers = [self.recipes.row(node) for node in leaves]
+        for place, other in self._only:  # unknown where the other is: it need not say so itself
+            numbers[place] = self.recipes.unmasked(numbers[place], numbers[other])
+        self.leaves.append(numbers)
 
     def put_position(self, t: int, position: Array) -> None:
         self.trials.append(t)

@@ -17,6 +17,7 @@ from .bars import (
     DOWNSIDE,
     EMPTY,
     HELD,
+    POSITIVE,
     RUINS,
     SHORTS,
     SIDE,
@@ -24,7 +25,6 @@ from .bars import (
     SMALL,
     SQUARES,
     SUM,
-    TERMS,
     TRADES,
     WINS,
     Block,
@@ -50,6 +50,7 @@ from .fills import (
     WORST,
     rise,
 )  # fmt: skip
+from .series import TERMS, series
 from .words import highest_bit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -65,7 +66,7 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
     ``events``: bar * SIDES + side + 1, the side (-1, 0, 1) that is held from that bar on.
     ``first``: the first bar of the block that is evaluated.
     """
-    sums, powers, lowest, highest = block.sums, block.powers, block.lowest, block.highest
+    sums, powers, lowest, highest = block.sums, block.powers.ravel(), block.lowest, block.highest
     price, volume = market.price[begin:], market.volume[begin:]
     closes, middle, reach = lowest[0], block.middle[0], block.middle[1]
     cost, slippage = market.cost, market.slippage
@@ -94,15 +95,15 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
         at: Any = first & 0xFFFF
         k, end = starts[number], starts[number + 1]
         while True:
-            event = np.int64(events[k]) if k < end else bars * SIDES
-            bar = event // SIDES
+            event = np.int64(events[k & POSITIVE]) if k < end else bars * SIDES
+            bar = (event >> 2) & 0xFFFF  # a shift: Python's division has cases for negatives
             # What is held over the bars before that: nothing fills in them.
             if bar > at:
                 if side == 0:
                     equity += stake * (bar - at)
                 else:
-                    level = highest_bit(bar - at)
-                    other = bar - (1 << level)
+                    level = highest_bit(bar - at) & 15
+                    other = (bar - (1 << level)) & 0xFFFF
                     bottom = min(lowest[level, at], lowest[level, other])
                     top = max(highest[level, at], highest[level, other])
                     flat, units = 0.0, stake * share
@@ -121,12 +122,13 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
                             while stop < bar and proceeds - closes[stop] / bought > NOTHING:
                                 stop += 1
                             worth = sums[stop, CLOSES] - sums[at, CLOSES]
-                        one, two, three = _short_sums(
+                        one, two, three, four = _short_sums(
                             powers, closes, at, stop, proceeds, share, last, middle, reach
                         )
                         total += one
                         squares += two
                         downside += three
+                        size += four
                         if stop > at:
                             last = proceeds - closes[stop - 1] * share
                         flat, units = stake * proceeds, -units
@@ -153,9 +155,9 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
                 if growth <= NOTHING:
                     ruin = fill
                     break
-                unpaid = fill * unit / bought
+                unpaid = fill * unit * share
                 gross *= unpaid if side > 0 else max(2.0 - unpaid, 0.0)
-                exits += stake * fill / bought
+                exits += stake * fill * share
                 gain = growth - 1.0
                 profit = stake * gain
                 gains += gain
@@ -168,7 +170,7 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
                 stake *= growth
                 if volume[bar] == 0.0:
                     counts[t, EMPTY] += 1
-            side = event % SIDES - 1
+            side = (event & 3) - 1
             last = 1.0
             if side != 0:
                 bought = price[bar] * (1.0 + side * slippage) * unit
@@ -195,7 +197,7 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
                 peak = low = now
             elif now < low:
                 low = now
-            at = bar + 1
+            at = (bar + 1) & 0xFFFF
         if ruin >= 0.0:  # the whole stake is lost in that bar, and the run ends
             unpaid = ruin * unit / bought
             gross *= unpaid if side > 0 else max(2.0 - unpaid, 0.0)
@@ -228,17 +230,18 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
 def _short_sums(
     powers: Array, closes: Array, at: Any, end: Any, proceeds: float, share: float, last: float,
     middle: float, reach: float,
-) -> tuple[float, float, float]:  # fmt: skip
-    """Sums of a short's returns, their squares, and the squares of the negative ones."""
+) -> tuple[float, float, float, float]:  # fmt: skip
+    """Sums of a short's returns, their squares, and the squares of the negative ones.
+
+    The fourth: how large the running sums were that the squares are differences of.
+    """
     total, squares, downside = 0.0, 0.0, 0.0
     worth = proceeds - share * middle
     y = share * middle / worth
     if worth > 0.0 and y * reach < SMALL:
-        for k in range(TERMS - 1, -1, -1):
-            total = total * y + (powers[end, k] - powers[at, k])
-            squares = squares * y + (powers[end, TERMS + k] - powers[at, TERMS + k])
-            downside = downside * y + (powers[end, 2 * TERMS + k] - powers[at, 2 * TERMS + k])
-        return -total * y, squares * y * y, downside * y * y
+        total, squares, downside = series(powers, at * 3 * TERMS, end * 3 * TERMS, y)
+        y2 = y * y
+        return -total * y, squares * y2, downside * y2, powers[end * 3 * TERMS + TERMS] * y2
     before = last
     for b in range(at, end):
         now = proceeds - closes[b] * share
@@ -247,4 +250,4 @@ def _short_sums(
         squares += value * value
         downside += min(value, 0.0) ** 2
         before = now
-    return total, squares, downside
+    return total, squares, downside, 0.0

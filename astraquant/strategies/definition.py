@@ -125,7 +125,8 @@ COLUMNS: tuple[str, ...] = Candles.__slots__
 class Strategy:
     """A decorated strategy: call it like the function; its parameters are data.
 
-    ``name``, ``description`` (first line of the docstring), ``parameters`` (name -> `Parameter`).
+    ``name``, ``description`` (first line of the docstring), ``parameters`` (name -> `Parameter`),
+    ``valid``: the rule and ``rule_names``, the parameters that it relates.
     """
 
     def __init__(
@@ -141,7 +142,7 @@ class Strategy:
         self.description = (inspect.getdoc(function) or "").partition("\n")[0]
         self.parameters = _read_signature(function)
         self.valid = valid
-        self._valid_names = _valid_names(self, valid)
+        self.rule_names = _valid_names(self, valid)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """What to hold after each close; ``candles`` is the record a strategy gets, not a table."""
@@ -181,7 +182,7 @@ class Strategy:
             self.check_name(name, options)
         bound = {name: p.value(parameters) for name, p in self.parameters.items()}
         if not self.is_valid(bound):
-            given = ", ".join(f"{name}={bound[name]!r}" for name in self._valid_names)
+            given = ", ".join(f"{name}={bound[name]!r}" for name in self.rule_names)
             raise StrategyError(
                 f"{given} is no valid combination for {self.name}; expected {self.rule}"
             )
@@ -201,7 +202,7 @@ class Strategy:
         """Whether the combination passes the strategy's ``valid`` rule."""
         if self.valid is None:
             return True
-        return bool(self.valid(**{name: bound[name] for name in self._valid_names}))
+        return bool(self.valid(**{name: bound[name] for name in self.rule_names}))
 
     @property
     def rule(self) -> str:
@@ -211,10 +212,10 @@ class Strategy:
         graph = Graph()
         try:
             return repr(
-                self.valid(**{name: graph.column(name) for name in self._valid_names})
+                self.valid(**{name: graph.column(name) for name in self.rule_names})
             ).strip("()")
         except Exception:  # a rule with `and` or a chained comparison has no such form
-            return f"its rule over {', '.join(self._valid_names)} to hold"
+            return f"its rule over {', '.join(self.rule_names)} to hold"
 
 
 @overload
