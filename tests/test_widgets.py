@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ipywidgets import HTML, HBox
 from ipywidgets.embed import dependency_state
+from ipywidgets.widgets.widget import _instances
 from PIL import Image
 
 from astraquant.errors import DataError
@@ -167,7 +168,7 @@ def test_numbers_and_units() -> None:
 
 
 def shape_of(values: list[float]) -> list[int]:
-    return [int(k) for k in chart._thin(np.array(values), 20)]
+    return [int(k) for k in chart.thin(np.array(values), 20)]
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200))
@@ -424,6 +425,37 @@ def test_a_click_gives_the_parameters_and_shows_the_value() -> None:
     assert "best: short wma, long 50 → win rate 60.0%" in texts(widget)
 
 
+def test_other_values_go_into_the_same_figure() -> None:
+    widget = heatmap_chart(plane([20, 50], [5, 10]), metric="sharpe", title="one")
+    image, best, cursor = figures(widget)[0].marks
+    widget.move_cursor((10, 20))
+    assert "short 10, long 20 → sharpe 2.00" in texts(widget)
+    parts = set(map(id, style.parts_of(widget)))
+    other = plane([20, 50], [5, 10], [[np.nan, -0.5], [0.25, 0.75]])
+    other.attrs["source"] = "synthetic"
+    widget.show(other, metric="total_return", title="other", mark_best=(10, 50))
+    expected = heatmap_chart(other, metric="total_return", title="other", mark_best=(10, 50))
+    expected.move_cursor((10, 20))
+    assert texts(widget) == texts(expected)
+    assert repr(widget) == repr(expected)
+    assert figures(widget)[0].marks == [image, best, cursor]
+    for which in (0, 1):
+        np.testing.assert_array_equal(pixels(widget, which), pixels(expected, which))
+    ours, theirs = (figures(one)[1].axes[0] for one in (widget, expected))
+    assert (ours.tick_format, ours.label) == (theirs.tick_format, theirs.label)
+    np.testing.assert_array_equal(ours.tick_values, theirs.tick_values)
+    assert (best.visible, best.x.tolist(), best.y.tolist()) == (True, [1.0], [1.0])
+    renewed = set(map(id, style.parts_of(widget))) - parts
+    assert len(renewed) == 4  # two pictures with their layouts; the former ones are closed
+    widget.move_cursor(None)
+    assert not cursor.visible
+    assert "Click a cell" in texts(widget)
+    with pytest.raises(DataError, match="other columns than this heat map has"):
+        widget.show(plane([20, 50], [5, 11]), metric="sharpe", title="")
+    with pytest.raises(DataError, match=r"cell=\(x value, y value\): unknown long 21"):
+        widget.move_cursor((5, 21))
+
+
 @pytest.mark.parametrize("shape", [(1, 7), (7, 1), (1, 1), (200, 200)])
 def test_any_shape_is_drawn_and_small(shape: tuple[int, int]) -> None:
     noise = np.random.default_rng(1).standard_normal(shape)
@@ -442,7 +474,9 @@ def test_any_shape_is_drawn_and_small(shape: tuple[int, int]) -> None:
 def test_nothing_known_is_said() -> None:
     widget = heatmap_chart(plane([1], [2], np.nan), metric="sharpe", title="")
     assert "No cell has a value." in texts(widget)
-    assert len(figures(widget)) == 1  # no colours, no colour bar
+    bar = figures(widget)[1]
+    assert not bar.axes[0].visible  # no colours, no colour bar
+    assert not bar.marks[0].visible
     line = line_chart(plane([1, 2], [2], np.nan)[2], metric="sharpe", title="")
     assert "no value (2 of 2)" in texts(line)
 
@@ -471,7 +505,7 @@ def test_tables_that_are_no_plane_are_refused(values: Any, best: Any, message: s
 def test_a_line_marks_its_best_value(metric: str, place: int, word: str) -> None:
     values = pd.Series([1.0, np.nan, 3.0, 2.0], index=pd.Index([5, 10, 20, 50], name="window"))
     widget = line_chart(values, metric=metric, title="sma")
-    line, dots, best = figures(widget)[0].marks
+    line, dots, best, _ = figures(widget)[0].marks
     np.testing.assert_array_equal(line.x, [5, 10, 20, 50])  # numbers keep their distances
     np.testing.assert_array_equal(line.y, values)
     assert dots.y.tolist() == [1.0, 3.0, 2.0]
@@ -489,5 +523,48 @@ def test_a_line_over_names_and_a_single_point() -> None:
     axis = figures(line_chart(named, metric="sharpe", title=""))[0].axes[0]
     assert axis.tick_labels == {"0": "long", "1": "both"}
     single = pd.Series([0.5], index=pd.Index([10], name="window"))
-    dots, best = figures(line_chart(single, metric="win_rate", title=""))[0].marks
+    dots, best, _ = figures(line_chart(single, metric="win_rate", title=""))[0].marks
     assert dots.y.tolist() == best.y.tolist() == [0.5]
+
+
+def test_a_line_says_which_point_was_clicked_and_shows_a_cursor() -> None:
+    values = pd.Series([1.0, np.nan, 3.0], index=pd.Index([5, 10, 20], name="window"))
+    widget = line_chart(values, metric="sharpe", title="")
+    seen: list[Any] = []
+    widget.on_click(seen.append)
+    _, dots, _, cursor = figures(widget)[0].marks
+    for index in (0, 1):  # of the values that are known
+        click_data = {"event": "element_click", "data": {"index": index}}
+        dots._handle_custom_msg(click_data, [])
+    assert seen == [5, 20]
+    assert type(seen[0]) is int
+    assert not cursor.visible
+    for value, height in ((20, 3.0), (10, cursor.scales["y"].min)):
+        widget.move_cursor(value)
+        assert (cursor.visible, cursor.x.tolist(), cursor.y.tolist()) == (True, [value], [height])
+    widget.move_cursor(None)
+    assert not cursor.visible
+    with pytest.raises(DataError, match="unknown window 11"):
+        widget.move_cursor(11)
+
+
+def test_ticks_get_their_format_before_their_values() -> None:
+    axis = bq.Axis(scale=bq.LinearScale(), tick_format=",.0f", tick_values=np.array([0.0, 1.0]))
+    sent: list[tuple[str, Any]] = []
+    axis.observe(lambda change: sent.append((change.name, np.array(change.new).tolist())))
+    style.set_ticks(axis, np.array([0.0, 1.0]), ",.0f")
+    assert sent == []
+    style.set_ticks(axis, np.array([0.0, 1.0]), ",.1f")  # the same values: written anew
+    assert sent == [("tick_format", ",.1f"), ("tick_values", []), ("tick_values", [0.0, 1.0])]
+
+
+def test_closing_takes_all_parts_away_and_forgets_who_listened() -> None:
+    before = set(_instances)
+    widget = heatmap_chart(plane([20, 50], [5, 10]), metric="sharpe", title="")
+    seen: list[Any] = []
+    scale = figures(widget)[0].axes[0].scale
+    scale.observe(seen.append, "min")
+    style.close_all(widget)
+    assert set(_instances) <= before
+    scale.min = -7.0
+    assert seen == []

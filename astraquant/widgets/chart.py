@@ -166,7 +166,7 @@ def _price_panel(
     synthetic: bool,
 ) -> list[ipw.Widget]:
     drawn = {**lines, "close": candles["close"]}  # the last is drawn on top
-    at = _thin(candles["close"].to_numpy())
+    at = thin(candles["close"].to_numpy())
     values = _sampled(drawn, at)
     scales = {"x": time.scale, "y": _value_scale(values)}
     colours = [*(style.LINES[k % len(style.LINES)] for k in range(len(lines))), style.PRICE]
@@ -220,7 +220,7 @@ def _markers(
 
 def _equity_panel(equity: pd.Series, buy_and_hold: pd.Series, time: _TimeAxis) -> list[ipw.Widget]:
     drawn = {"buy and hold": buy_and_hold, "strategy": equity}
-    at = np.union1d(*(_thin(series.to_numpy(), POINTS // 2) for series in drawn.values()))
+    at = np.union1d(*(thin(series.to_numpy(), POINTS // 2) for series in drawn.values()))
     values = _sampled(drawn, at)
     scales = {"x": time.scale, "y": _value_scale(values)}
     colours = [style.BENCHMARK, style.EQUITY]
@@ -237,7 +237,7 @@ def _drawdown_panel(equity: pd.Series, cash: float | None, time: _TimeAxis) -> l
     worst = float(drawdown.min())
     low = 1.05 * worst if worst < 0 else -0.01
     scales = {"x": time.scale, "y": bq.LinearScale(min=low, max=0.0, allow_padding=False)}
-    at = _thin(drawdown)
+    at = thin(drawdown)
     mark = _lines(
         equity.index[at],
         drawdown[None, at],
@@ -252,7 +252,7 @@ def _drawdown_panel(equity: pd.Series, cash: float | None, time: _TimeAxis) -> l
     return [style.legend(entries, "Drawdown"), _figure([mark], axes, 170, bottom=52)]
 
 
-def _thin(values: Array, points: int = POINTS) -> Array:
+def thin(values: Array, points: int = POINTS) -> Array:
     """Where to look at ``values``: about ``points`` indices, extremes and ends among them."""
     values = np.ascontiguousarray(values, dtype=np.float64)
     if len(values) <= points:

@@ -17,9 +17,16 @@ from ..candles import is_synthetic
 from ..errors import DataError, unknown
 from ..metrics import LOWER_IS_BETTER
 from . import colours, style
+from .parameter_axes import (
+    check_labels,
+    name_of,
+    number_axis,
+    parameter_axis,
+    say_parameter,
+    say_value,
+)
 
 Array = np.ndarray[Any, Any]
-LABELLED = 12  # of an axis with more values than these only some are labelled
 Callback = Callable[[Any, Any], object]
 
 
@@ -28,47 +35,100 @@ class HeatmapChart(style.Chart):
 
     def __init__(self, values: pd.DataFrame, metric: str, title: str, best: _Cell | None) -> None:
         """Put the parts together; the arguments were checked by `heatmap_chart`."""
-        self._values, self._metric = values, metric
         self._callbacks: list[Callback] = []
-        cells = values.to_numpy(float)
-        known = np.isfinite(cells)
-        self._low, self._high = _range(cells[known])
-        bounds = (self._low, self._high, metric)
         self._axes = [
-            _parameter_axis(values.columns, _name(values.columns, "column"), "bottom"),
-            _parameter_axis(values.index, _name(values.index, "row"), "left"),
+            parameter_axis(values.columns, name_of(values.columns, "column"), "bottom"),
+            parameter_axis(values.index, name_of(values.index, "row"), "left"),
         ]
-        image = self._mark_image(_png(cells, *bounds))
-        self._cursor = self._mark_cell((0, 0), "cross", visible=False)
-        marks = [image, self._cursor]
-        entries = []
-        if best:
-            marks.insert(1, self._mark_cell(best, "diamond"))
-            entries.append(("◇", style.TEXT, f"best: {self._say(*best)}"))
-        if not known.all():
-            count = f"{known.size - known.sum():,} of {known.size:,} cells"
-            entries.append(("■", style.MISSING, f"no value ({count})"))
-        plot, height = _plot(marks, self._axes, *cells.shape)
-        bar = [_colour_bar(*bounds, height)] if known.any() else []
-        hint = "Click a cell to read it." if known.any() else "No cell has a value."
-        self._readout = style.legend([("", style.TEXT, hint)])
-        head = [
-            style.header(title, synthetic=is_synthetic(values.attrs.get("source"))),
-            style.legend(entries, style.metric_label(metric)),
-        ]
-        rows, columns = cells.shape
-        across, up = _name(values.columns, "column"), _name(values.index, "row")
-        summary = f"HeatmapChart({title}, {metric} over {across} ({columns}) × {up} ({rows}))"
-        super().__init__([*head, ipw.HBox([plot, *bar]), self._readout], summary)
+        self._image = self._mark_image(*values.shape)
+        self._best, self._cursor = self._mark_cell("diamond"), self._mark_cell("cross")
+        marks = [self._image, self._best, self._cursor]
+        self._plot, height = _plot(marks, self._axes, *values.shape)
+        self._bar = _ColourBar(height)
+        picture = ipw.HBox([self._plot, self._bar.figure])
+        self._head, self._legend = style.header(""), style.legend([])
+        self._readout = style.legend([])
+        super().__init__([self._head, self._legend, picture, self._readout], "")
+        self._fill(values, metric, title, best)
+
+    def show(
+        self,
+        values: pd.DataFrame,
+        *,
+        metric: str,
+        title: str,
+        mark_best: tuple[Hashable, Hashable] | None = None,
+    ) -> None:
+        """Draw other values of the same cells into the same figure; the cursor stays where it is.
+
+        The arguments are those of `heatmap_chart`. Raises `DataError` for other rows or columns.
+        """
+        for axis, labels, what in (
+            (self._values.index, values.index, "rows"),
+            (self._values.columns, values.columns, "columns"),
+        ):
+            if not axis.equals(labels) or axis.names != labels.names:
+                raise DataError(
+                    f"other {what} than this heat map has: {name_of(labels, 'value')} "
+                    f"({len(labels)} values) instead of {name_of(axis, 'value')} ({len(axis)}). "
+                    "Draw a new one with heatmap_chart."
+                )
+        self._fill(values, metric, title, _place(values, mark_best))
+
+    def move_cursor(self, cell: tuple[Hashable, Hashable] | None) -> None:
+        """Put the cursor on the cell of (x value, y value) and read it; None takes it away.
+
+        No callback is called. Raises `DataError` for a cell that there is not.
+        """
+        place = _place(self._values, cell, "cell")
+        with self._cursor.hold_sync():
+            self._cursor.visible = place is not None
+            if place is not None:
+                _set_cell(self._cursor, place)
+        self._read()
 
     def on_click(self, callback: Callback) -> None:
         """Call ``callback(x value, y value)`` with the parameters of each cell that is clicked."""
         self._callbacks.append(callback)
 
-    def _mark_image(self, png: bytes) -> bq.Image:
-        rows, columns = self._values.shape
+    def _fill(self, values: pd.DataFrame, metric: str, title: str, best: _Cell | None) -> None:
+        self._values, self._metric = values, metric
+        cells = values.to_numpy(float)
+        known = np.isfinite(cells)
+        self._low, self._high = _range(cells[known])
+        _change_image(self._image, _png(cells, self._low, self._high, metric))
+        entries = []
+        with self._best.hold_sync():
+            self._best.visible = best is not None
+            if best is not None:
+                _set_cell(self._best, best)
+                entries.append(("◇", style.TEXT, f"best: {self._say(*best)}"))
+        if not known.all():
+            count = f"{known.size - known.sum():,} of {known.size:,} cells"
+            entries.append(("■", style.MISSING, f"no value ({count})"))
+        self._bar.show(self._low, self._high, metric, visible=bool(known.any()))
+        synthetic = is_synthetic(values.attrs.get("source"))
+        self._head.value = style.header_html(title, synthetic=synthetic)
+        self._legend.value = style.legend_html(entries, style.metric_label(metric))
+        rows, columns = cells.shape
+        across, up = name_of(values.columns, "column"), name_of(values.index, "row")
+        summary = f"HeatmapChart({title}, {metric} over {across} ({columns}) × {up} ({rows}))"
+        self._summary = summary
+        self._read()
+
+    def _read(self) -> None:
+        """Say what stands in the cell under the cursor."""
+        if self._cursor.visible:
+            cell = int(self._cursor.x[0]), int(self._cursor.y[0])
+            self._readout.value = style.legend_html([("✚", style.TEXT, self._say(*cell))])
+            return
+        known = np.isfinite(self._values.to_numpy(float)).any()
+        hint = "Click a cell to read it." if known else "No cell has a value."
+        self._readout.value = style.legend_html([("", style.TEXT, hint)])
+
+    def _mark_image(self, rows: int, columns: int) -> bq.Image:
         mark = bq.Image(
-            image=ipw.Image(value=png, format="png"),
+            image=ipw.Image(format="png"),
             scales={"x": self._axes[0].scale, "y": self._axes[1].scale},
             x=np.array([-0.5, columns - 0.5]),
             y=np.array([-0.5, rows - 0.5]),
@@ -78,17 +138,17 @@ class HeatmapChart(style.Chart):
         )
         return mark
 
-    def _mark_cell(self, cell: _Cell, marker: str, *, visible: bool = True) -> bq.Scatter:
+    def _mark_cell(self, marker: str) -> bq.Scatter:
         mark = bq.Scatter(
-            x=np.array([float(cell[0])]),
-            y=np.array([float(cell[1])]),
+            x=np.array([0.0]),
+            y=np.array([0.0]),
             scales={"x": self._axes[0].scale, "y": self._axes[1].scale},
             marker=marker,
             colors=["white"],
             stroke="black",
             stroke_width=1.5,
             default_size=90,
-            visible=visible,
+            visible=False,
         )
         mark.on_element_click(lambda *_: self._choose(mark.x[0], mark.y[0]))  # it hides its cell
         return mark
@@ -99,18 +159,18 @@ class HeatmapChart(style.Chart):
         column = min(max(round(x), 0), columns - 1)
         row = min(max(round(y), 0), rows - 1)
         with self._cursor.hold_sync():
-            self._cursor.x, self._cursor.y = np.array([float(column)]), np.array([float(row)])
+            _set_cell(self._cursor, (column, row))
             self._cursor.visible = True
-        self._readout.value = style.legend([("✚", style.TEXT, self._say(column, row))]).value
+        self._read()
         for callback in self._callbacks:
             callback(self._values.columns.tolist()[column], self._values.index.tolist()[row])
 
     def _say(self, column: int, row: int) -> str:
         value = float(self._values.to_numpy(float)[row, column])
-        names = _name(self._values.columns, "column"), _name(self._values.index, "row")
-        labels = _text(self._values.columns[column]), _text(self._values.index[row])
+        names = name_of(self._values.columns, "column"), name_of(self._values.index, "row")
+        labels = say_parameter(self._values.columns[column]), say_parameter(self._values.index[row])
         where = ", ".join(f"{name} {label}" for name, label in zip(names, labels, strict=True))
-        return f"{where} → {_say_value(value, self._metric, self._high - self._low)}"
+        return f"{where} → {say_value(value, self._metric, self._high - self._low)}"
 
 
 _Cell = tuple[int, int]  # column and row
@@ -136,21 +196,69 @@ def heatmap_chart(
     Raises `DataError` for an empty table, several index levels, repeated values or an unknown best.
     """
     for axis, what in ((values.index, "rows"), (values.columns, "columns")):
-        _check(axis, what)
-    best = None
-    if mark_best is not None:
-        places = []
-        for value, labels in zip(mark_best, (values.columns, values.index), strict=True):
-            if value not in labels:
-                known = unknown(_name(labels, "value"), value, labels)
-                raise DataError(f"mark_best=(x value, y value): {known}")
-            places.append(labels.tolist().index(value))
-        best = (places[0], places[1])
-    return HeatmapChart(values, metric, title, best)
+        check_labels(axis, what)
+    return HeatmapChart(values, metric, title, _place(values, mark_best))
+
+
+def _place(
+    values: pd.DataFrame, cell: tuple[Hashable, Hashable] | None, what: str = "mark_best"
+) -> _Cell | None:
+    """Column and row of (x value, y value); `DataError` if there is no such cell."""
+    if cell is None:
+        return None
+    places = []
+    for value, labels in zip(cell, (values.columns, values.index), strict=True):
+        if value not in labels:
+            known = unknown(name_of(labels, "value"), value, labels)
+            raise DataError(f"{what}=(x value, y value): {known}")
+        places.append(labels.tolist().index(value))
+    return places[0], places[1]
+
+
+def _set_cell(mark: bq.Scatter, cell: _Cell) -> None:
+    mark.x, mark.y = np.array([float(cell[0])]), np.array([float(cell[1])])
+
+
+def _change_image(mark: bq.Image, png: bytes) -> None:
+    """Show another picture: bqplot notices a new widget only, and the former one is in the way."""
+    former = mark.image
+    mark.image = ipw.Image(value=png, format="png")
+    for widget in (former, former.layout):
+        widget.close()
 
 
 class LineChart(style.Chart):
-    """A line over one parameter; made by `line_chart`."""
+    """A line over one parameter that says which point was clicked; made by `line_chart`."""
+
+    _values: pd.Series
+    _at: Array  # where each value stands on the axis
+    _cursor: bq.Scatter
+    _dots: bq.Scatter
+
+    def on_click(self, callback: Callable[[Any], object]) -> None:
+        """Call ``callback(parameter value)`` for each point that is clicked."""
+        known = np.flatnonzero(np.isfinite(self._values.to_numpy(float)))
+        labels = self._values.index.tolist()
+        self._dots.on_element_click(
+            lambda _, event: callback(labels[known[int(event["data"]["index"])]])
+        )
+
+    def move_cursor(self, value: Hashable | None) -> None:
+        """Put the cursor over a parameter value, at the lower edge if nothing is known there.
+
+        None takes it away. Raises `DataError` for a value that there is not.
+        """
+        labels = self._values.index
+        if value is not None and value not in labels:
+            raise DataError(unknown(name_of(labels, "value"), value, labels))
+        with self._cursor.hold_sync():
+            self._cursor.visible = value is not None
+            if value is not None:
+                place = labels.tolist().index(value)
+                height = float(self._values.iloc[place])
+                lowest = self._cursor.scales["y"].min
+                self._cursor.x = self._at[[place]]
+                self._cursor.y = np.array([height if math.isfinite(height) else lowest])
 
 
 def line_chart(values: pd.Series, *, metric: str, title: str) -> LineChart:
@@ -161,13 +269,13 @@ def line_chart(values: pd.Series, *, metric: str, title: str) -> LineChart:
     A numeric parameter has a numeric axis; others stand side by side in the given order. Raises
     `DataError` for an empty series, several index levels or repeated values.
     """
-    _check(values.index, "values")
+    check_labels(values.index, "values")
     numbers = values.to_numpy(float)
     known = np.isfinite(numbers)
-    name = _name(values.index, "value")
+    name = name_of(values.index, "value")
     numeric = pd.api.types.is_numeric_dtype(values.index)
     at = values.index.to_numpy(float) if numeric else np.arange(float(len(values)))
-    x = _number_axis(at, name) if numeric else _parameter_axis(values.index, name, "bottom")
+    x = number_axis(at, name) if numeric else parameter_axis(values.index, name, "bottom")
     low, high = style.nice_range(numbers[known], pad=0.08) if known.any() else (0.0, 1.0)
     marked, step = style.ticks(low, high, 6)
     y = bq.Axis(
@@ -182,11 +290,9 @@ def line_chart(values: pd.Series, *, metric: str, title: str) -> LineChart:
     scales = {"x": x.scale, "y": y.scale}
     line = np.where(known, numbers, np.nan)
     look = {"scales": scales, "colors": [style.EQUITY]}
-    marks: list[bq.Mark] = [
-        bq.Scatter(
-            x=at[known], y=numbers[known], default_size=28 if known.sum() <= 60 else 8, **look
-        )
-    ]
+    size = 28 if known.sum() <= 60 else 8
+    dots = bq.Scatter(x=at[known], y=numbers[known], default_size=size, **look)
+    marks: list[bq.Mark] = [dots]
     if known.sum() > 1:
         first, last = np.flatnonzero(known)[[0, -1]]  # bqplot can't place an end without a value
         inner = slice(first, last + 1)
@@ -207,29 +313,21 @@ def line_chart(values: pd.Series, *, metric: str, title: str) -> LineChart:
                 default_size=110,
             )
         )
-        value = _say_value(numbers[place], metric, high - low)
-        text = f"{'lowest' if less else 'highest'}: {name} {_text(values.index[place])} → {value}"
+        value = say_value(numbers[place], metric, high - low)
+        where = f"{name} {say_parameter(values.index[place])}"
+        text = f"{'lowest' if less else 'highest'}: {where} → {value}"
         entries.insert(0, ("◆", style.LINES[0], text))
+    cursor = bq.Scatter(
+        x=at[:1], y=np.array([low]), marker="cross", stroke=style.TEXT, stroke_width=1.5,
+        default_size=110, visible=False, scales=scales, colors=["transparent"],
+    )  # fmt: skip
+    marks.append(cursor)
     figure = _figure(marks, [x, y], "100%", 320, {"top": 8, "bottom": 56, "left": 90, "right": 32})
     summary = f"LineChart({title}, {metric} over {name} ({len(values)}))"
     head = style.header(title, synthetic=is_synthetic(values.attrs.get("source")))
-    return LineChart([head, style.legend(entries), figure], summary)
-
-
-def _check(labels: pd.Index, what: str) -> None:
-    if not len(labels):
-        raise DataError(f"nothing to draw: there are no {what}. Sweep at least one combination.")
-    if labels.nlevels > 1:
-        raise DataError(
-            f"the {what} have {labels.nlevels} levels {list(labels.names)}; an axis shows one "
-            "parameter. Choose a value of the others first: .xs(value, level=name)."
-        )
-    if not labels.is_unique:
-        again = labels[labels.duplicated()].tolist()[0]
-        raise DataError(
-            f"the {what} have {again!r} twice; expected each parameter value once. "
-            "Choose a value of the other parameters first."
-        )
+    chart = LineChart([head, style.legend(entries), figure], summary)
+    chart._values, chart._at, chart._cursor, chart._dots = values, at, cursor, dots
+    return chart
 
 
 def _range(known: Array) -> tuple[float, float]:
@@ -254,29 +352,40 @@ def _png(cells: Array, low: float, high: float, metric: str) -> bytes:
     return file.getvalue()
 
 
-def _colour_bar(low: float, high: float, metric: str, height: int) -> bq.Figure:
-    marked, step = style.ticks(low, high, max(3, height // 55))
-    x = bq.LinearScale(min=0.0, max=1.0, allow_padding=False)
-    y = bq.LinearScale(min=low, max=high, allow_padding=False)
-    axis = bq.Axis(
-        scale=y,
-        side="right",
-        label=style.metric_label(metric),
-        label_offset="58px",
-        label_color=style.TEXT,
-        tick_values=marked,
-        tick_format=style.metric_format(metric, step),
-        grid_lines="none",
-    )
-    png = _png(np.linspace(low, high, colours.LEVELS)[:, None], low, high, metric)
-    bar = bq.Image(
-        image=ipw.Image(value=png, format="png"),
-        scales={"x": x, "y": y},
-        x=np.array([0.0, 1.0]),
-        y=np.array([low, high]),
-    )
-    margin = {"top": 10, "bottom": 60, "left": 10, "right": 84}
-    return _figure([bar], [axis], "114px", height, margin)
+class _ColourBar:
+    """Which colour stands for which value."""
+
+    def __init__(self, height: int) -> None:
+        self._height = height
+        x = bq.LinearScale(min=0.0, max=1.0, allow_padding=False)
+        self._scale = bq.LinearScale(min=0.0, max=1.0, allow_padding=False)
+        self._axis = bq.Axis(
+            scale=self._scale,
+            side="right",
+            label_offset="58px",
+            label_color=style.TEXT,
+            grid_lines="none",
+        )
+        self._image = bq.Image(
+            image=ipw.Image(format="png"),
+            scales={"x": x, "y": self._scale},
+            x=np.array([0.0, 1.0]),
+            y=np.array([0.0, 1.0]),
+        )
+        margin = {"top": 10, "bottom": 60, "left": 10, "right": 84}
+        self.figure = _figure([self._image], [self._axis], "114px", height, margin)
+
+    def show(self, low: float, high: float, metric: str, *, visible: bool) -> None:
+        """Span ``low`` to ``high``; what is not ``visible`` keeps its place."""
+        self._axis.visible = self._image.visible = visible
+        marked, step = style.ticks(low, high, max(3, self._height // 55))
+        with self._scale.hold_sync():
+            self._scale.min, self._scale.max = low, high
+        self._axis.label = style.metric_label(metric)
+        style.set_ticks(self._axis, marked, style.metric_format(metric, step))
+        png = _png(np.linspace(low, high, colours.LEVELS)[:, None], low, high, metric)
+        self._image.y = np.array([low, high])
+        _change_image(self._image, png)
 
 
 def _plot(
@@ -301,68 +410,3 @@ def _figure(
         display_toolbar=False,
         layout=ipw.Layout(width=width, height=f"{height}px", flex="0 1 auto", min_width="110px"),
     )
-
-
-def _parameter_axis(labels: pd.Index, name: str, side: str) -> bq.Axis:
-    """An axis of equal cells: cell k lies at k and bears the k-th parameter value."""
-    shown = _labelled(labels)
-    uneven = pd.api.types.is_numeric_dtype(labels) and not _even(labels.to_numpy(float))
-    return bq.Axis(
-        scale=bq.LinearScale(min=-0.5, max=len(labels) - 0.5, allow_padding=False),
-        side=side,
-        label=f"{name} (uneven steps)" if uneven else name,
-        label_color=style.TEXT,
-        label_offset="40px",
-        tick_values=np.array(shown, dtype=float),
-        tick_labels={str(k): _text(labels[k]) for k in shown},
-        grid_lines="none",
-    )
-
-
-def _number_axis(at: Array, name: str) -> bq.Axis:
-    low, high = style.nice_range(at)
-    values, step = style.ticks(low, high, 10)
-    return bq.Axis(
-        scale=bq.LinearScale(min=low, max=high, allow_padding=False),
-        label=name,
-        label_color=style.TEXT,
-        label_offset="40px",
-        tick_values=values,
-        tick_format=style.number_format(step),
-    )
-
-
-def _labelled(labels: pd.Index) -> list[int]:
-    """Which cells get a label: all of a few, else those at round values, else every n-th."""
-    count = len(labels)
-    if count <= LABELLED:
-        return list(range(count))
-    if pd.api.types.is_numeric_dtype(labels) and _even(numbers := labels.to_numpy(float)):
-        step = style.nice_step(float(np.ptp(numbers)), LABELLED - 1)
-        for multiple in (step, 2 * step):  # 2 * step: where 1, 2, 5 does not hit the values
-            hits = np.flatnonzero(np.abs(numbers / multiple - np.round(numbers / multiple)) < 1e-9)
-            if len(hits) > LABELLED // 3:
-                return [int(k) for k in hits]
-    return list(range(0, count, math.ceil(count / LABELLED)))
-
-
-def _even(numbers: Array) -> bool:
-    steps = np.diff(numbers)
-    return bool(len(steps) < 2 or np.allclose(steps, steps[0], rtol=1e-6))
-
-
-def _name(labels: pd.Index, what: str) -> str:
-    return what if labels.name is None else str(labels.name)
-
-
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _say_value(value: float, metric: str, span: float) -> str:
-    """A value in words, to about a thousandth of the picture's range."""
-    name = metric.replace("_", " ")
-    if not math.isfinite(value):
-        return f"no {name}"
-    step = max(span / 500, abs(value) / 2_000)
-    return f"{name} {value:{style.metric_format(metric, step)}}"

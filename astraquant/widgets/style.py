@@ -70,6 +70,30 @@ class Chart(ipw.VBox):  # type: ignore[misc]  # ipywidgets is untyped
         return self._summary
 
 
+def parts_of(widget: ipw.Widget) -> list[ipw.Widget]:
+    """The widget and all that it is made of, layouts, scales and axes included, each once."""
+    found: dict[str, ipw.Widget] = {}
+    waiting: list[Any] = [widget]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, ipw.Widget):
+            if one.model_id not in found:
+                found[one.model_id] = one
+                waiting += [getattr(one, name) for name in one.keys]
+        elif isinstance(one, dict):
+            waiting += one.values()
+        elif isinstance(one, list | tuple):
+            waiting += one
+    return list(found.values())
+
+
+def close_all(widget: ipw.Widget) -> None:
+    """Free ``widget`` and all its parts, in the browser too, and whoever listened to them."""
+    for part in parts_of(widget):
+        ipw.Widget.close(part)
+        part.unobserve_all()
+
+
 def header(title: str, *, synthetic: bool = False, venue: str = "", note: str = "") -> ipw.HTML:
     """Title line; simulated prices get a badge nobody overlooks, ``note`` follows in small.
 
@@ -163,6 +187,17 @@ def ticks(low: float, high: float, count: int) -> tuple[Array, float]:
     step = nice_step(high - low, count)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return np.arange(first, last + 1) * step, step
+
+
+def set_ticks(axis: Any, values: Array, tick_format: str) -> None:
+    """Give a value axis (of bqplot) other ticks; nothing is sent that stays.
+
+    bqplot writes the numbers anew only when other values come, so the format must be there before.
+    """
+    if axis.tick_format != tick_format:
+        axis.tick_format = tick_format
+        axis.tick_values = values[:0]
+    axis.tick_values = values
 
 
 # Steps of a time axis and the format of its ticks; the axis label says the whole range.

@@ -1,0 +1,101 @@
+"""Axes that bear a parameter's values, and cells and values in words."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import bqplot as bq
+import numpy as np
+import pandas as pd
+
+from ..errors import DataError
+from . import style
+
+Array = np.ndarray[Any, Any]
+LABELLED = 12  # of an axis with more values than these only some are labelled
+
+
+def check_labels(labels: pd.Index, what: str) -> None:
+    """Raise `DataError` unless ``labels`` can be an axis: some, of one level, each once."""
+    if not len(labels):
+        raise DataError(f"nothing to draw: there are no {what}. Sweep at least one combination.")
+    if labels.nlevels > 1:
+        raise DataError(
+            f"the {what} have {labels.nlevels} levels {list(labels.names)}; an axis shows one "
+            "parameter. Choose a value of the others first: .xs(value, level=name)."
+        )
+    if not labels.is_unique:
+        again = labels[labels.duplicated()].tolist()[0]
+        raise DataError(
+            f"the {what} have {again!r} twice; expected each parameter value once. "
+            "Choose a value of the other parameters first."
+        )
+
+
+def parameter_axis(labels: pd.Index, name: str, side: str) -> bq.Axis:
+    """An axis of equal cells: cell k lies at k and bears the k-th parameter value."""
+    shown = _labelled(labels)
+    uneven = pd.api.types.is_numeric_dtype(labels) and not _even(labels.to_numpy(float))
+    return bq.Axis(
+        scale=bq.LinearScale(min=-0.5, max=len(labels) - 0.5, allow_padding=False),
+        side=side,
+        label=f"{name} (uneven steps)" if uneven else name,
+        label_color=style.TEXT,
+        label_offset="40px",
+        tick_values=np.array(shown, dtype=float),
+        tick_labels={str(k): say_parameter(labels[k]) for k in shown},
+        grid_lines="none",
+    )
+
+
+def number_axis(at: Array, name: str) -> bq.Axis:
+    """An axis on which numbers keep their distances."""
+    low, high = style.nice_range(at)
+    values, step = style.ticks(low, high, 10)
+    return bq.Axis(
+        scale=bq.LinearScale(min=low, max=high, allow_padding=False),
+        label=name,
+        label_color=style.TEXT,
+        label_offset="40px",
+        tick_values=values,
+        tick_format=style.number_format(step),
+    )
+
+
+def _labelled(labels: pd.Index) -> list[int]:
+    """Which cells get a label: all of a few, else those at round values, else every n-th."""
+    count = len(labels)
+    if count <= LABELLED:
+        return list(range(count))
+    if pd.api.types.is_numeric_dtype(labels) and _even(numbers := labels.to_numpy(float)):
+        step = style.nice_step(float(np.ptp(numbers)), LABELLED - 1)
+        for multiple in (step, 2 * step):  # 2 * step: where 1, 2, 5 does not hit the values
+            hits = np.flatnonzero(np.abs(numbers / multiple - np.round(numbers / multiple)) < 1e-9)
+            if len(hits) > LABELLED // 3:
+                return [int(k) for k in hits]
+    return list(range(0, count, math.ceil(count / LABELLED)))
+
+
+def _even(numbers: Array) -> bool:
+    steps = np.diff(numbers)
+    return bool(len(steps) < 2 or np.allclose(steps, steps[0], rtol=1e-6))
+
+
+def name_of(labels: pd.Index, what: str) -> str:
+    """The parameter's name, ``what`` if it has none."""
+    return what if labels.name is None else str(labels.name)
+
+
+def say_parameter(value: object) -> str:
+    """A parameter's value as short as it goes."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def say_value(value: float, metric: str, span: float) -> str:
+    """A value in words, to about a thousandth of the picture's range."""
+    name = metric.replace("_", " ")
+    if not math.isfinite(value):
+        return f"no {name}"
+    step = max(span / 500, abs(value) / 2_000)
+    return f"{name} {value:{style.metric_format(metric, step)}}"
