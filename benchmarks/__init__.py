@@ -1,7 +1,8 @@
-"""How fast the package is, beside pandas, TA-Lib and vectorbt in the same run.
+"""How fast the package is, beside the tools a researcher would take instead, in the same run.
 
-In the project's environment, from its folder (about five minutes)::
+In the project's environment, from its folder (about ten minutes)::
 
+    .venv/bin/python -m pip install -e ".[bench]"   # once: the tools that nobody else needs
     .venv/bin/python -m benchmarks
 
 This writes ``benchmarks/RESULTS.md``. Real minutes are used where they are found (see

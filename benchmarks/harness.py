@@ -7,6 +7,7 @@ import math
 import os
 import re
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+PROJECT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).with_name("RESULTS.md")
 RUNS = 5
 
@@ -23,13 +25,17 @@ class Case:
     """One thing to do: the tools that do it (the package first) and when two answers are equal.
 
     ``same`` raises AssertionError where they are not. ``repeats``: how often one call does the
-    thing; the time of one is reported.
+    thing (by tool, where they differ in this); the time of one is reported.
     """
 
     title: str
     tools: Mapping[str, Callable[[], Any]]
     same: Callable[[Any, Any], None] | None = None
-    repeats: int = 1
+    repeats: int | Mapping[str, int] = 1
+
+    def times(self, tool: str) -> int:
+        """How often one call of ``tool`` does the thing."""
+        return self.repeats if isinstance(self.repeats, int) else self.repeats[tool]
 
 
 def check(case: Case) -> None:
@@ -56,7 +62,7 @@ def measure(case: Case, runs: int = RUNS) -> dict[str, list[float]]:
             gc.collect()
             begin = time.perf_counter()
             answer = case.tools[name]()
-            seconds[name].append((time.perf_counter() - begin) / case.repeats)
+            seconds[name].append((time.perf_counter() - begin) / case.times(name))
             del answer
     return seconds
 
@@ -65,18 +71,30 @@ def rows(title: str, seconds: dict[str, list[float]]) -> Iterable[str]:
     """The lines of a case in the table. The ratio is that of the minimums: noise only adds."""
     ours = min(next(iter(seconds.values())))
     for name, times in seconds.items():
-        least, median = _shown(min(times)), _shown(statistics.median(times))
+        least, median = map(shown, least_and_median(times))
         ratio = min(times) / ours
-        shown = f"{ratio:.2g}" if ratio < 99.5 else f"{ratio:,.0f}"
-        yield f"| {title} | {name} | {least} | {median} | {shown} |"
+        slower = f"{ratio:.2g}" if ratio < 99.5 else f"{ratio:,.0f}"
+        yield f"| {title} | {name} | {least} | {median} | {slower} |"
         title = ""
 
 
-def _shown(seconds: float) -> str:
-    for unit, factor in (("s", 1.0), ("ms", 1e3)):
-        if seconds * factor >= 1:
+def least_and_median(values: Sequence[float]) -> tuple[float, float]:
+    return min(values), statistics.median(values)
+
+
+def shown(seconds: float) -> str:
+    """A time, in the unit in which it is at least 1 (if any is)."""
+    for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
+        if abs(seconds) * factor >= 1:
             return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} µs"
+    return f"{seconds * 1e9:.3g} ns"
+
+
+def fresh(code: str, *arguments: str) -> str:
+    """What a new Python prints when it runs ``code``, in the project's folder."""
+    command = [sys.executable, "-c", code, *arguments]
+    run = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True)
+    return run.stdout
 
 
 def added_memory(job: Callable[[], object]) -> int:

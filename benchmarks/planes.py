@@ -1,0 +1,137 @@
+"""Whole parameter planes by the sweep engine: of the crossover, and of other strategies."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+
+import astraquant as aq
+from astraquant import Range, crossed_above, crossed_below, hold, strategy
+from astraquant.indicators import ema, macd, rsi
+from astraquant.strategies import ma_cross
+
+from .crossing import COST, Pairs
+from .harness import Case
+from .inputs import Inputs
+
+WINDOWS = range(5, 205)
+
+
+@strategy(valid=lambda short, long: short < long)
+def ema_cross(
+    candles: Any, short: Annotated[int, Range(1, 400)], long: Annotated[int, Range(2, 800)]
+) -> Any:
+    """The crossover of exponential averages."""
+    fast, slow = ema(candles.close, short), ema(candles.close, long)
+    return hold(enter=crossed_above(fast, slow), exit=crossed_below(fast, slow))
+
+
+@strategy(valid=lambda lower, upper: lower < upper)
+def rsi_reversal(
+    candles: Any,
+    window: Annotated[int, Range(2, 400)],
+    lower: Annotated[float, Range(0, 100)],
+    upper: Annotated[float, Range(0, 100)],
+) -> Any:
+    """Long from where the market was sold too much until it was bought too much."""
+    strength = rsi(candles.close, window)
+    return hold(enter=strength < lower, exit=strength > upper)
+
+
+@strategy(valid=lambda fast, slow: fast < slow)
+def macd_cross(
+    candles: Any,
+    fast: Annotated[int, Range(1, 400)],
+    slow: Annotated[int, Range(2, 800)],
+    signal: Annotated[int, Range(1, 400)],
+) -> Any:
+    """Long while MACD is above its signal line, from one crossing to the other."""
+    lines = macd(candles.close, fast, slow, signal)
+    enter, leave = crossed_above(lines.macd, lines.signal), crossed_below(lines.macd, lines.signal)
+    return hold(enter=enter, exit=leave)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """What is swept: a strategy, its grid, and options that aren't the default."""
+
+    strategy: Any
+    grid: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def windows(count: int) -> dict[str, range]:
+    """The grid of all pairs of ``count`` windows from 5 on."""
+    return {"short": range(5, 4 + count), "long": range(6, 5 + count)}
+
+
+# All have 19,900 trials, the last three 19,840; windows of about the same span, but for the last.
+LONG, BUSY = "ma_cross, long", "macd_cross, short windows"
+PLANES = {
+    LONG: Plane(ma_cross, windows(len(WINDOWS))),
+    "ma_cross, short": Plane(ma_cross, windows(len(WINDOWS)), {"direction": "short"}),
+    "ma_cross, both": Plane(ma_cross, windows(len(WINDOWS)), {"direction": "both"}),
+    "ema_cross": Plane(ema_cross, windows(len(WINDOWS))),
+    "rsi_reversal, window × lower × upper": Plane(
+        rsi_reversal,
+        {"window": range(7, 27), "lower": range(15, 46), "upper": range(50, 82)},
+    ),
+    "macd_cross, fast × slow × signal": Plane(
+        macd_cross,
+        {"fast": range(5, 105, 5), "slow": range(106, 202, 3), "signal": range(5, 191, 6)},
+    ),
+    # Signals of 3 to 33 bars trade four times as often as any of the others.
+    BUSY: Plane(
+        macd_cross,
+        {"fast": range(5, 25), "slow": range(26, 58), "signal": range(3, 34)},
+    ),
+}
+PAIRS: Pairs = list(itertools.combinations(WINDOWS, 2))
+
+
+def sweep(candles: pd.DataFrame, plane: Plane) -> aq.Sweep:
+    return aq.sweep(candles, plane.strategy, cost=COST, **plane.options, **plane.grid)
+
+
+def crossover(candles: pd.DataFrame) -> aq.Sweep:
+    """The plane that all others are compared with."""
+    return sweep(candles, PLANES[LONG])
+
+
+def spread(count: int) -> Pairs:
+    """``count`` of all pairs, evenly spread over the plane."""
+    step = len(PAIRS) // count
+    return PAIRS[step // 2 :: step][:count]
+
+
+def by_engine(done: aq.Sweep) -> None:
+    """Fail unless the sweep engine did it: else the slow way would be measured under its name."""
+    engine = done.passport["engine"]
+    assert engine.startswith("compiled"), f"{done!r} was not run by the engine: {engine}"
+    assert "on arrays" not in engine, f"{done!r} was traced in part: {engine}"
+
+
+def same_rows(*sweeps: aq.Sweep) -> None:
+    """Some rows of each sweep equal their backtests."""
+    for done in sweeps:
+        by_engine(done)
+        rows = done.grid.rows
+        for row in rows[:: max(1, len(rows) // 3)]:
+            figures = done.backtest(row).metrics[list(done.table.columns)]
+            np.testing.assert_allclose(done.table.loc[row], figures, rtol=1e-9, atol=1e-10)
+
+
+def others(inputs: Inputs) -> list[Case]:
+    """Planes of as many trials, in turns with that of the crossover."""
+    tools = {name: partial(sweep, inputs.candles, plane) for name, plane in PLANES.items()}
+    return [Case(others_title(inputs), tools, same_rows)]
+
+
+def others_title(inputs: Inputs) -> str:
+    return f"about {len(PAIRS):,} trials, {len(inputs.candles):,} minutes"
