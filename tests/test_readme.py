@@ -35,27 +35,32 @@ def run(code: str) -> str:
 
 
 def test_the_ten_lines_print_what_stands_below_them() -> None:
-    assert len(PRINTED) == 2
+    assert len(PRINTED) == 3
     assert len(CODE[0].splitlines()) <= 12
     assert run(CODE[0]) == PRINTED[0]
 
 
 def test_the_strategy_below_runs_too() -> None:
-    ignore = "import warnings; warnings.simplefilter('ignore')\n"  # vectorbt's own
+    ignore = "import warnings; warnings.simplefilter('ignore')\n"  # bqplot's own
     assert "Backtest ma_cross" in run(CODE[0] + ignore + CODE[1])
 
 
+def test_the_sweep_below_prints_what_stands_below_it() -> None:
+    ignore = "import warnings; warnings.simplefilter('ignore')\n"  # bqplot's own
+    assert run(CODE[0] + ignore + CODE[2]) == PRINTED[0] + PRINTED[1]
+
+
 def test_the_exchange_below_runs_too() -> None:
-    assert len(CODE) == 5
-    assert run(CODE[4]) == "7,120 candles from simulated exchange: synthetic sample (seed 7)\n"
+    assert len(CODE) == 6
+    assert run(CODE[5]) == "7,120 candles from simulated exchange: synthetic sample (seed 7)\n"
 
 
 def test_the_live_chart_and_the_feed_below_run_too() -> None:
     ignore = "import warnings; warnings.simplefilter('ignore')\n"  # bqplot's own
     shown = "print(repr(chart), chart.feed.is_simulated)\nchart.close()\n"
     expected = "LiveChart(BTCUSDT, 1m, sim, ma_cross(short=5, long=20)) True\n"
-    assert run(ignore + CODE[2] + shown) == expected
-    assert run("import astraquant as aq\n" + CODE[3]) == PRINTED[1]
+    assert run(ignore + CODE[3] + shown) == expected
+    assert run("import astraquant as aq\n" + CODE[4]) == PRINTED[2]
 
 
 def test_both_commands_are_there() -> None:
