@@ -28,7 +28,7 @@ from .lanes import (
     rest,
     started,
 )  # fmt: skip
-from .rows import STRIDE, Values
+from .rows import KEYS, STRIDE, Values
 from .words import (
     ALL,
     ONE,
@@ -184,21 +184,21 @@ def _compare(
         ordered = values.ordered[left] and values.ordered[right]
         both_known = values.known[left] and values.known[right]
         i, j = left * STRIDE, right * STRIDE
+        left_key, right_key = left * KEYS, right * KEYS
         above, below, known = ALL, ALL, ALL
         for w in range(LANES, ROW, LANES):
             unsure = True
             if ordered:
-                above = keys_above(keys, i, keys, j)
+                above = keys_above(keys, left_key, keys, right_key)
                 below = ~above
-                unsure = keys_equal(keys, i, keys, j) != 0
+                unsure = keys_equal(keys, left_key, keys, right_key) != 0
             elif not both_known:
                 known = numbers_known(numbers, i, numbers, j)
             if unsure:
                 above = numbers_above(numbers, i, numbers, j)
                 below = numbers_above(numbers, j, numbers, i)
             words[above_row + w], words[below_row + w], words[known_row + w] = above, below, known
-            i += WORD
-            j += WORD
+            i, j, left_key, right_key = i + WORD, j + WORD, left_key + WORD, right_key + WORD
         memory[t, place] = above >> TOP | (below >> TOP) << ONE | (known >> TOP) << TWO
 
 

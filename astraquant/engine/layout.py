@@ -19,9 +19,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
 FEW = 1_024  # rows that are all kept for the whole block
 MOST = 4_096  # else at most so many: those that the most trials look at, and
 SHARED = 8  # at least so many of them
-PRIVATE = 64  # rows of the others at a time
+PRIVATE = 128  # rows of the others at a time
 COMPARED = 8  # a row that is compared so often gets keys
 GROUPS = 16  # of rows with keys
+
+
+Ordered = tuple[int, int, list[int], int]  # a recipe's number, its slot, those of its inputs, group
 
 
 class Layout(NamedTuple):
@@ -49,7 +52,10 @@ def lay_out(recipes: Sequence[Recipe], leaves: Array, program: Program) -> Layou
     alike = _places(recipes)
     shared.sort(key=alike.__getitem__)
     slot_of = {number: slot for slot, number in enumerate(shared)}
-    order = [(number, slot_of[number], slot_of, keyed[number]) for number in shared]
+    order = [
+        (number, slot_of[number], [slot_of[n] for n in recipes[number].inputs], int(keyed[number]))
+        for number in shared
+    ]
     row_bounds, trial_bounds = [0, len(order)], [0, 0]
     if len(shared) == len(needed):
         places = np.zeros(len(recipes), np.int64)
@@ -79,7 +85,7 @@ def _private(
     recipes: Sequence[Recipe],
     leaves: Array,
     shared: dict[int, int],
-    order: list[Any],
+    order: list[Ordered],
     row_bounds: list[int],
     trial_bounds: list[int],
     slots: Array,
@@ -108,29 +114,31 @@ def _private(
             row_bounds.append(len(order))
             trial_bounds.append(t)
             local, new = {}, wanted
-        names = {**shared, **local}
         for number in new:
-            local[number] = names[number] = len(shared) + len(local)
-            order.append((number, local[number], names, 0))
+            inputs = [shared[n] if n in shared else local[n] for n in recipes[number].inputs]
+            local[number] = len(shared) + len(local)
+            order.append((number, local[number], inputs, 0))
         most = max(most, len(local))
-        slots[t] = [names[number] for number in numbers]
+        slots[t] = [shared[n] if n in shared else local[n] for n in numbers]
     row_bounds.append(len(order))
     trial_bounds.append(len(leaves))
     return len(shared) + most
 
 
-def _rows(recipes: Sequence[Recipe], order: Sequence[tuple[int, int, dict[int, int], int]]) -> Any:
-    """The recipes in ``order`` (number, slot, slots of inputs, key group) as arrays."""
-    table = np.zeros((len(order), 8), np.int64)
-    factor = np.zeros(len(order))
-    for place, (number, slot, slot_of, group) in enumerate(order):
+def _rows(recipes: Sequence[Recipe], order: Sequence[Ordered]) -> rows.Rows:
+    """The recipes in ``order`` as arrays."""
+    table, factor = [], []
+    for number, place, inputs, group in order:
         recipe = recipes[number]
-        inputs = [slot_of[n] for n in recipe.inputs] or [recipe.source]
-        inputs += [0] * (3 - len(inputs))
-        table[place] = (recipe.kind, slot, *inputs, recipe.window, recipe.skip, group)
-        factor[place] = recipe.factor
-    kind, slot, a, b, c, window, skip, keyed = np.ascontiguousarray(table.T)
-    return rows.Rows(kind, slot, a, b, c, window, skip, factor, keyed, np.zeros(len(order)), -skip)
+        abc = [*(inputs or [recipe.source]), 0, 0][:3]
+        table.append((recipe.kind, place, *abc, recipe.window, recipe.skip, group))
+        factor.append(recipe.factor)
+    columns = np.array(table, np.int64).reshape(-1, 8).T
+    kind, slot, a, b, c, window, skip, keyed = np.ascontiguousarray(columns)
+    level = np.zeros(len(table))
+    return rows.Rows(
+        kind, slot, a, b, c, window, skip, np.array(factor, float), keyed, level, -skip
+    )  # fmt: skip
 
 
 def _groups(leaves: Array, uses: Array, program: Program) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 from ..expressions import Node
 from . import decisions as do
 from .decisions import ROW, Program
+from .rows import aligned
 from .words import ALL
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -142,7 +143,7 @@ class Compiler:
             elif direction == "both":
                 short = self._emit(do.STARTED, made[-1], remembers=True).value
         code = np.array(self.instructions, np.int64).reshape(-1, do.MEMORY + 1)
-        words = np.zeros(self.rows * ROW, np.uint64)
+        words = aligned(self.rows * ROW, np.uint64)
         words[do.ALWAYS : do.ALWAYS + ROW] = ALL
         return Program(code, long, short, words)
 

@@ -42,7 +42,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 # From row to row in memory: not a power of two, or the same bars of all rows would fall into the
 # same few places of the cache.
-STRIDE = BLOCK + 8
+STRIDE = BLOCK + 8  # numbers
+KEYS = BLOCK + 32
 WORTH = 3  # rows that are faster smoothed together than one by one
 SAMPLED = 16  # one number of so many says in which range the keys must lie
 
@@ -84,7 +85,7 @@ class Sources(NamedTuple):
 
 
 class Values(NamedTuple):
-    """The rows of one block: ``numbers`` (slots x STRIDE), ``keys`` of the same shape, both flat.
+    """The rows of one block: ``numbers`` (slots x STRIDE), ``keys`` (slots x KEYS), both flat.
 
     ``known[slot]``: whether each number of the row is finite in this block; ``ordered[slot]``:
     whether its keys can be relied on.
@@ -96,11 +97,19 @@ class Values(NamedTuple):
     ordered: Array
 
 
+def aligned(size: int, kind: Any) -> Array:
+    """Zeros that begin where a line of the cache does: vectors are then loaded in one piece."""
+    kind = np.dtype(kind)
+    memory = np.zeros(size * kind.itemsize + 64, np.uint8)
+    begin = -memory.ctypes.data % 64
+    return memory[begin : begin + size * kind.itemsize].view(kind)
+
+
 def empty_values(slots: int) -> Values:
     """Memory for the rows of one block."""
-    size = slots * STRIDE
+    numbers, keys = aligned(slots * STRIDE, np.float64), aligned(slots * KEYS, np.int16)
     known, ordered = np.zeros((2, slots), np.bool_)
-    return Values(np.zeros(size), np.zeros(size, np.int16), known, ordered)
+    return Values(numbers, keys, known, ordered)
 
 
 @compiled
@@ -227,7 +236,9 @@ def _smooth_together(
     for i in range(0, BLOCK, STEP):
         smooth_eight(values.numbers, rows.a[r] * STRIDE + i, places, i, state)
     for k in range(count):
-        values.known[rows.slot[r + k]], values.ordered[rows.slot[r + k]] = True, False
+        # A level that ran over stays without a value to the end.
+        values.known[rows.slot[r + k]] = np.isfinite(state[k])
+        values.ordered[rows.slot[r + k]] = False
         rows.level[r + k] = state[k]
         rows.seen[r + k] += BLOCK
 
@@ -310,7 +321,7 @@ def _order(rows: Rows, first: int, end: int, values: Values) -> None:
             if rows.keyed[r] == group and values.ordered[slot]:
                 values.ordered[slot] = usable
                 if usable:
-                    keys = values.keys[slot * STRIDE : slot * STRIDE + BLOCK]
+                    keys = values.keys[slot * KEYS : slot * KEYS + BLOCK]
                     _keys(_row(values, slot), keys, low, scale)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from .._compile import as_input
 from ..evaluation import Shared, evaluate
 from ..expressions import CannotTrace, Node
-from ..strategies.running import Tracer, decide_on_arrays, decide_program
+from ..strategies.running import Tracer, decide_on_arrays, decide_program, paused_collection
 from . import kernel, programs
 from .bars import BLOCK, COUNTS, Market, empty_block
 from .decisions import WORDS, Trials, Window
@@ -24,6 +24,7 @@ from .rows import Sources, empty_values
 Array = np.ndarray[Any, np.dtype[Any]]
 Watch = Callable[[float], object]
 ROUGH = 1e3  # ratio of prices in a block beyond which differences of sums of closes lose digits
+TOGETHER = 64  # neighbours go to the same core: they share rows
 SMALL = 2**24  # bars times trials that are not worth a second thread
 
 
@@ -126,6 +127,7 @@ class Batch:
             if draft is None:
                 draft = open_[shape] = _Draft(shape, Recipes(self.setting.columns))
             draft.put(t, leaves)
+        self._forget()
         for draft in open_.values():
             yield draft.group()
 
@@ -135,6 +137,14 @@ class Batch:
         except CannotTrace as why:
             self.reason, self.arrays = self.reason or str(why), self.arrays + 1
             return None
+
+    def _forget(self) -> None:
+        """Let go of what was traced: its parts know each other, and only a long search finds that.
+
+        That search, Python's garbage collection, would else go through all of it again and again.
+        """
+        self._tracer.graph.nodes.clear()
+        self._tracer.graph.calls.clear()
 
     def _read(self, root: Node) -> tuple[programs.Shape, list[Node]] | None:
         """Shape and leaves; None for what the kernel has no words for."""
@@ -230,8 +240,10 @@ def run_group(
     as an interrupt, ends the kernel at its next block and passes.
     """
     trials = len(ready.group.trials)
-    parts = 1 if trials * setting.bars < SMALL else min(threads(), trials)
-    jobs = [_Part(ready, setting, cost, slice(k, None, parts)) for k in range(parts)]
+    parts = 1 if trials * setting.bars < SMALL else min(threads(), -(-trials // TOGETHER))
+    turns = np.arange(trials) // TOGETHER % parts
+    with paused_collection():
+        jobs = [_Part(ready, setting, cost, np.flatnonzero(turns == k)) for k in range(parts)]
     if parts == 1 and trials * setting.bars < SMALL:
         jobs[0].run()
     else:
@@ -244,8 +256,8 @@ def run_group(
 
 def _run_parts(jobs: Sequence[_Part], watch: Watch) -> None:
     with ThreadPoolExecutor(len(jobs)) as pool:
-        running: set[Future[None]] = {pool.submit(job.run) for job in jobs}
         try:
+            running: set[Future[None]] = {pool.submit(job.run) for job in jobs}
             while running:
                 done, running = wait(running, timeout=0.1)
                 for future in done:
@@ -260,7 +272,7 @@ def _run_parts(jobs: Sequence[_Part], watch: Watch) -> None:
 class _Part:
     """What one thread does of a group: its own rows, its own share of the trials."""
 
-    def __init__(self, ready: Ready, setting: Setting, cost: float, which: slice) -> None:
+    def __init__(self, ready: Ready, setting: Setting, cost: float, which: Array) -> None:
         group = ready.group
         leaves = group.leaves[which]
         self.which = which

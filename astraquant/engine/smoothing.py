@@ -1,7 +1,7 @@
 """Exponential smoothing of one row with many factors at once.
 
-A single average is a chain: each bar waits for the one before, some ten cycles. Sixteen averages
-of the same row are sixteen chains side by side in vectors. Eight bars of each are collected before
+A single average is a chain: each bar waits for the one before, some ten cycles. Thirty-two averages
+of the same row are as many chains side by side in vectors. Eight bars of each are collected before
 they are written, turned from bars of averages into averages of bars.
 """
 
@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-AT_ONCE = 16  # averages
+AT_ONCE = 32  # averages
 STEP = 8  # bars
 _DOUBLE = ir.DoubleType()
 _HALF = ir.VectorType(_DOUBLE, STEP)
@@ -43,7 +43,7 @@ def _smooth(context: Any, numbers: Any, source: Any, places: Any, at: Any, state
     """Smooth eight bars.
 
     ``numbers``: flat rows. ``source``: where in it the eight inputs begin; ``places[k] + at``:
-    where the results of average k go. ``state``: sixteen levels, then sixteen factors.
+    where the results of average k go. ``state``: the levels, then the factors.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
