@@ -14,6 +14,7 @@ from . import decisions, rows
 from .decisions import Program
 from .kernel import Tiles
 from .recipes import Recipe
+from .smoothing import AT_ONCE
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FEW = 1_024  # rows that are all kept for the whole block
@@ -107,10 +108,14 @@ def _private(
 
     local: dict[int, int] = {}
     most = 0
+    alike: tuple[int, ...] = ()
     for t, numbers in enumerate(leaves.tolist()):
         wanted = list(dict.fromkeys(n for number in numbers for n in closure(number)))
         new = [number for number in wanted if number not in local]
-        if len(local) + len(new) > PRIVATE and local:
+        inputs_of = recipes[new[-1]].inputs if new else alike
+        room = PRIVATE if inputs_of == alike else PRIVATE - AT_ONCE  # rows alike stay together
+        alike = inputs_of
+        if len(local) + len(new) > room and local:
             row_bounds.append(len(order))
             trial_bounds.append(t)
             local, new = {}, wanted

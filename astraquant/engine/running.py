@@ -24,7 +24,7 @@ from .rows import Sources, empty_values
 Array = np.ndarray[Any, np.dtype[Any]]
 Watch = Callable[[float], object]
 ROUGH = 1e3  # ratio of prices in a block beyond which differences of sums of closes lose digits
-TOGETHER = 64  # neighbours go to the same core: they share rows
+TOGETHER = 256  # neighbours go to the same core: they share rows
 SMALL = 2**24  # bars times trials that are not worth a second thread
 
 
