@@ -37,9 +37,7 @@ class Grid:
         return {**self.fixed, **dict(zip(self.levels, row, strict=True))}
 
 
-def make_grid(
-    strategy: Strategy, arguments: Mapping[str, Any], memory_limit: int = 2**30
-) -> Grid:
+def make_grid(strategy: Strategy, arguments: Mapping[str, Any], memory_limit: int = 2**30) -> Grid:
     """The combinations of ``arguments`` (parameters, timeframe, cost): iterables are levels.
 
     Raises `StrategyError` or `DataError` for names and values that the strategy or the options

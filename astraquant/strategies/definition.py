@@ -211,9 +211,9 @@ class Strategy:
             return "any combination"
         graph = Graph()
         try:
-            return repr(
-                self.valid(**{name: graph.column(name) for name in self.rule_names})
-            ).strip("()")
+            return repr(self.valid(**{name: graph.column(name) for name in self.rule_names})).strip(
+                "()"
+            )
         except Exception:  # a rule with `and` or a chained comparison has no such form
             return f"its rule over {', '.join(self.rule_names)} to hold"
 
