@@ -151,7 +151,7 @@ def _call(node: Node, args: list[Any], shared: Shared) -> Array:
 def _apply(node: Node, args: list[Any], columns: Mapping[str, Array]) -> Value:
     op = node.op
     if op == "column":
-        return columns[node.value]
+        return np.asarray(columns[node.value], np.float64)  # the time too: whole numbers overflow
     if op == "constant":
         return _constant(node.value, len(columns["close"]))
     if op in ARITHMETIC:

@@ -59,7 +59,11 @@ class Graph:
             types = tuple(map(type, value.parameters))  # 5 and 5.0 are equal, yet not the same
             key = (op, value, types, *[a.number for a in args])
         else:
-            key = (op, type(value), value)
+            key = (
+                op,
+                type(value),
+                value or repr(value),
+            )  # 0.0 and -0.0 are equal, yet not the same
         found = self.nodes.get(key)
         if found is None:
             found = self.nodes[key] = Node(self, len(self.nodes), kind, op, args, value)

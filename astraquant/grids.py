@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Set, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,8 @@ def make_grid(strategy: Strategy, arguments: Mapping[str, Any], memory_limit: in
         if name not in OPTION_LEVELS:
             strategy.check_name(name, (*OPTIONS, "engine", "memory_limit"))
         if _has_several(name, value):
+            if isinstance(value, Sized):  # before anything goes through them
+                _check_count({name: len(value)}, memory_limit)
             levels[name] = _level(strategy, name, value)
         else:
             fixed[name] = value
@@ -63,13 +65,7 @@ def make_grid(strategy: Strategy, arguments: Mapping[str, Any], memory_limit: in
         if name not in levels:
             fixed[name] = parameter.value(fixed)
     count = math.prod(map(len, levels.values()))
-    if count * BYTES_PER_ROW > memory_limit:
-        sizes = " × ".join(f"{len(values):,} of {name}" for name, values in levels.items())
-        raise StrategyError(
-            f"{count:,} combinations ({sizes}): their table alone needs about "
-            f"{count * BYTES_PER_ROW:,} bytes, more than memory_limit={memory_limit:,}. Take fewer "
-            "values (a coarser step), sweep part by part, or raise the limit"
-        )
+    _check_count({name: len(values) for name, values in levels.items()}, memory_limit)
     rows = _valid_rows(strategy, levels, fixed)
     if not rows:
         raise StrategyError(
@@ -77,6 +73,18 @@ def make_grid(strategy: Strategy, arguments: Mapping[str, Any], memory_limit: in
             f"{strategy.name}; expected {strategy.rule}"
         )
     return Grid(levels, fixed, rows, count - len(rows))
+
+
+def _check_count(sizes: Mapping[str, int], memory_limit: int) -> None:
+    """Raise `StrategyError` if a table of so many combinations is larger than the limit."""
+    count = math.prod(sizes.values())
+    if count * BYTES_PER_ROW > memory_limit:
+        listed = " × ".join(f"{size:,} of {name}" for name, size in sizes.items())
+        raise StrategyError(
+            f"{count:,} combinations ({listed}): their table alone needs about "
+            f"{count * BYTES_PER_ROW:,} bytes, more than memory_limit={memory_limit:,}. Take fewer "
+            "values (a coarser step), sweep part by part, or raise the limit"
+        )
 
 
 def _valid_rows(

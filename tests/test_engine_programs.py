@@ -18,6 +18,7 @@ from naive_engine import (
     table,
 )
 from test_backtesting import random_walk
+from test_sweeping import assert_rows_equal_backtests
 
 import astraquant as aq
 from astraquant import indicators
@@ -279,3 +280,28 @@ def test_conditions_nested_too_deeply_for_a_program_are_evaluated():
         result = nested(depth)
         assert_rows_equal_backtests(result)
         assert result.passport["engine"].startswith("compiled")
+
+
+def test_the_time_is_a_number_like_any_other():
+    @aq.strategy
+    def timed(candles, scale: float = 1.0):
+        return candles.time * candles.time * scale > 2.0**81  # beyond whole numbers of 64 bits
+
+    result = aq.sweep(random_walk(300, 0), timed, scale=[0.5, 1.0, 1.1])
+    assert result.table["exposure"].nunique() > 1
+    assert_rows_equal_backtests(result)
+
+
+def test_zero_and_minus_zero_are_two_constants():
+    @aq.strategy
+    def signed(candles, level: float = 0.0, sign: float = 1.0):
+        return candles.close / (level * sign) > 0
+
+    result = aq.sweep(random_walk(50, 0), signed, level=[0.0, 1.0], sign=[1.0, -1.0])
+    assert result.table["exposure"].tolist() == [
+        pytest.approx(49 / 50),
+        0,
+        pytest.approx(49 / 50),
+        0,
+    ]
+    assert_rows_equal_backtests(result)

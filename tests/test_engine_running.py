@@ -288,6 +288,20 @@ def test_an_interrupt_ends_a_long_sweep_at_once_and_the_process_goes_on():
         process.communicate()
 
 
+def test_an_interrupt_in_a_compiled_function_is_one_of_the_sweep():
+    """There it comes out as a SystemError, and a strategy that called it as a StrategyError."""
+
+    @aq.strategy
+    def interrupted(candles, level: float = 1.0):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise SystemError("returned a result with an exception set") from error
+
+    with pytest.raises(KeyboardInterrupt):
+        aq.sweep(random_walk(50, 0), interrupted, level=[1.0])
+
+
 # Compiled code on disk
 
 INNER = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -95,7 +96,9 @@ class Recipes:
         if node.op == "column" and node.value in self.names:
             return self._add(Recipe(rows.COLUMN, source=self._column(node.value)))
         if node.op == "constant":
-            return self._add(Recipe(rows.CONSTANT, factor=float(node.value)))
+            number = float(node.value)  # 0.0 and -0.0 are equal, yet not the same
+            sign = int(math.copysign(1.0, number))
+            return self._add(Recipe(rows.CONSTANT, source=sign, factor=number))
         if node.op in ARITHMETIC or node.op in UNARY:
             kind = ARITHMETIC.get(node.op) or UNARY[node.op]
             return self._add(Recipe(kind, tuple(map(self.row, node.args))))
