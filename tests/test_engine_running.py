@@ -187,6 +187,13 @@ def test_a_grid_larger_than_memory_is_refused_before_any_work():
     assert not called
 
 
+def test_a_level_larger_than_memory_is_refused_before_anything_goes_through_it():
+    with pytest.raises(
+        aq.StrategyError, match=r"1,000,000,000 combinations \(1,000,000,000 of short"
+    ):
+        aq.sweep(random_walk(50, 0), ma_cross, short=range(10**9))
+
+
 # Threads and interrupts
 
 
