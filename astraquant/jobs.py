@@ -36,6 +36,8 @@ VECTORBT_ONCE = 700
 INDICATORS = 8  # one part in so many of the limit is for indicators that later trials share
 
 Bound = dict[str, Any]
+Watch = Callable[[int, int], object]
+Update = Callable[[int], object]
 
 
 class Job:
@@ -60,33 +62,67 @@ class Job:
         self.memory_limit = memory_limit
         self.vectorbt = engine == "vectorbt"
         self.reason = ""  # why a strategy ran on arrays
+        self.why, self.unread = "", 0  # of traced ones that the kernel has no words for
         self.imprecise = 0  # runs that left the precision of the engine
         self.shorted = False
         self.ruined = 0
         frames = grid.levels.get("timeframe", (grid.fixed.get("timeframe"),))
         self.markets = {frame: Market(candles, frame, start, end) for frame in frames}
-        self.costs: Sequence[float] = grid.levels.get("cost", (grid.fixed.get("cost"),))
+        costs = grid.levels.get("cost", (grid.fixed.get("cost"),))
+        self.costs = [replace(options, cost=cost).cost for cost in costs]  # checked before the work
 
     @property
     def engine(self) -> str:
         """Who did the work, for the passport."""
         text = "vectorbt" if self.vectorbt else "compiled"
+        if self.unread:
+            text += f"; {self.unread:,} decided over arrays: {self.why}"
         if self.imprecise:
             text += f"; {self.imprecise:,} runs that left its precision, by our own ledger"
         return text + (f"; strategy on arrays: {self.reason}" if self.reason else "")
 
-    def run(self) -> pd.DataFrame:
-        """The table of all rows."""
+    def again(self, *, timeframe: str | None, cost: float | None, fill: str) -> Job:
+        """The same job at other options; what is a level of the grid stays what it is."""
+        grid, other = self.grid, {"timeframe": timeframe, "cost": cost}
+        fixed = {name: value for name, value in other.items() if name not in grid.levels}
+        return Job(
+            self.candles,
+            self.strategy,
+            replace(grid, fixed=grid.fixed | fixed),
+            replace(self.options, fill=fill),
+            self.start,
+            self.end,
+            "vectorbt" if self.vectorbt else "auto",
+            self.memory_limit,
+        )
+
+    def run(self, watch: Watch | None = None) -> pd.DataFrame:
+        """The table of all rows.
+
+        ``watch`` is told now and then how many rows are done, and of how many, in place of a
+        progress bar. An exception that it raises ends the work at once and passes.
+        """
+        total = len(self.grid.rows)
+        if watch is not None:
+            return self._run(_Counter(total, watch).update)
         from tqdm.auto import tqdm
 
+        quiet = bool(os.environ.get("TQDM_DISABLE"))  # which tqdm's bar for notebooks overlooks
+        with tqdm(total=total, unit="run", delay=1, leave=False, disable=quiet) as progress:
+            return self._run(progress.update)
+
+    def _run(self, update: Update) -> pd.DataFrame:
         rows = self.grid.rows
         self.values = np.full((len(rows), len(COLUMNS)), np.nan)
-        quiet = bool(os.environ.get("TQDM_DISABLE"))  # which tqdm's bar for notebooks overlooks
         work = self._by_vectorbt if self.vectorbt else self._by_kernel
-        with tqdm(total=len(rows), unit="run", delay=1, leave=False, disable=quiet) as progress:
+        try:
             for place, market in enumerate(self.markets.values()):
                 for first, bounds in self._tiles(market):
-                    work(market, place, first, bounds, progress.update)
+                    work(market, place, first, bounds, update)
+        except Exception as error:
+            if _is_interrupt(error):
+                raise KeyboardInterrupt from error
+            raise
         index = pd.MultiIndex.from_tuples(rows, names=list(self.grid.levels))
         return pd.DataFrame(self.values, index=index, columns=list(COLUMNS))
 
@@ -133,7 +169,7 @@ class Job:
         frame: int,
         first: int,
         bounds: list[Bound],
-        update: Callable[[int], object],
+        update: Update,
     ) -> None:
         """Run a tile of combinations over one market, at all costs."""
         options, columns = self.options, market.columns
@@ -142,15 +178,18 @@ class Job:
             options.slippage, options.cash,
         )  # fmt: skip
         budget = (self.memory_limit - BYTES_PER_BAR * len(columns["close"])) // 2
-        batch = Batch(Tracer(self.strategy), setting, bounds, budget)
+        batch = Batch(self.strategy, setting, bounds, budget, lambda: update(len(self.costs)))
         for group in _one_by_one(batch):  # all at once might need more memory than there is
-            self.reason = self.reason or batch.reason
-            ready = make_ready(group, setting)
+            ready = make_ready(group, setting, budget)
+            # What was decided over arrays has been counted already: that is what takes the time.
+            counted = group.recipes is None
             for place, cost in enumerate(self.costs):
-                told = _Told(len(group.trials), update)
+                told = _Told(0 if counted else len(group.trials), update)
                 state, counts = run_group(ready, setting, cost, told.share)
                 told.share(1.0)
                 self._enter(market, (frame, first, place), bounds, group, state, counts, setting)
+        self.reason, self.why = self.reason or batch.reason, self.why or batch.why
+        self.unread += batch.unread * len(self.costs)
 
     def _enter(
         self,
@@ -177,7 +216,7 @@ class Job:
         self.values[rows] = np.column_stack([found[name] for name in COLUMNS])
         self.ruined += int(counts[exact][:, RUINS].sum())
         self.shorted = self.shorted or bool(counts[:, SHORTS].any())
-        tracer, shared = Tracer(self.strategy), Shared(2**26)
+        tracer, shared = Tracer(self.strategy), Shared(self.memory_limit // INDICATORS)
         for k in np.flatnonzero(~exact):
             bound = bounds[group.trials[k]]
             decision = decide(tracer, market.columns, bound, options.direction, shared)
@@ -205,7 +244,7 @@ class Job:
         frame: int,
         first: int,
         bounds: list[Bound],
-        update: Callable[[int], object],
+        update: Update,
     ) -> None:
         """The same by vectorbt: a column for each combination, one call for each cost."""
         from .vectorbt_adapter import simulate
@@ -227,6 +266,16 @@ class Job:
                 update(1)
 
 
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether an interrupt is what it comes from.
+
+    One that arrives while a compiled function hands over its result becomes a `SystemError` there.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None
+
+
 def _one_by_one(batch: Batch) -> Iterator[Group]:
     """The groups of ``batch``, with the garbage collector at rest while they are made."""
     groups = batch.groups()
@@ -238,10 +287,21 @@ def _one_by_one(batch: Batch) -> Iterator[Group]:
         yield group
 
 
+class _Counter:
+    """Turns steps into how much is done of the whole."""
+
+    def __init__(self, total: int, watch: Watch) -> None:
+        self.done, self.total, self.watch = 0, total, watch
+
+    def update(self, steps: int) -> None:
+        self.done += steps
+        self.watch(self.done, self.total)
+
+
 class _Told:
     """Turns the share of a group's work that is done into steps of a progress bar."""
 
-    def __init__(self, runs: int, update: Callable[[int], object]) -> None:
+    def __init__(self, runs: int, update: Update) -> None:
         self.runs, self.done, self.update = runs, 0, update
 
     def share(self, share: float) -> None:

@@ -103,7 +103,7 @@ class _Laid:
             full[place] = evaluate(node, columns)
         self.bars = len(columns["close"])
         self.sources = recipes.sources(full)
-        self.layout = lay_out(recipes.recipes, leaves, program)
+        self.layout = lay_out(recipes.recipes, leaves, program, 10_000)
         self.values = empty_values(max(self.layout.size, 1))
 
     def tiles(self):
@@ -121,7 +121,7 @@ class _Laid:
 
 def kernel_rows(nodes, columns):
     """The kernel's numbers for traced ``nodes``, (nodes, bars)."""
-    recipes = Recipes(columns)
+    recipes = Recipes(columns, {})
     leaves = np.array([[recipes.row(node)] for node in nodes])
     nothing = programs.Compiler().program((("constant", True),), "long")
     laid = _Laid(recipes, leaves, nothing, columns)
@@ -139,7 +139,7 @@ def rows_in(values, flat):
 
 def kernel_positions(roots, columns, direction):
     """What the kernel decides for roots of one shape, (roots, bars): -1, 0, 1."""
-    recipes = Recipes(columns)
+    recipes = Recipes(columns, {})
     read = [programs.read(root) for root in roots]
     (shape,) = {shape for shape, _ in read}
     compiler = programs.Compiler()

@@ -230,8 +230,8 @@ def test_what_is_raised_meanwhile_ends_the_kernel_at_its_next_block():
     columns = columns_of(candles)
     setting = Setting(columns, 0, "open", 1, "both", 0.0, 1e4)
     bounds = [ma_cross.bind({"short": a, "long": b}) for a in range(1, 60) for b in range(60, 130)]
-    (group,) = Batch(Tracer(ma_cross), setting, bounds, 2**30).groups()
-    part = _Part(make_ready(group, setting), setting, 0.001, slice(None))
+    (group,) = Batch(ma_cross, setting, bounds, 2**30, lambda: None).groups()
+    part = _Part(make_ready(group, setting, 2**30), setting, 0.001, slice(None))
 
     def watch(share):
         assert share < 1  # the whole would take seconds

@@ -1,8 +1,7 @@
 """What all trials share about a block of bars: prepared once, looked up at every fill.
 
 Within a block everything between two fills is a difference of running sums, which start anew in
-each block so that they stay small and exact. ``rows`` and ``columns`` below are local: bar 0 is the
-first bar of the block.
+each block so that they stay small and exact. Bars are counted from the first one of the block.
 """
 
 from __future__ import annotations

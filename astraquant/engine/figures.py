@@ -141,5 +141,7 @@ def _exact(state: Array, counts: Array, run: Run) -> Array:
     idle = squares == 0.0
     fine &= idle | (_spread(state, run) > squares * 1e-3)
     fine &= idle | (error < TRUSTED * squares)
+    # So small are the returns that the last digits of the prices show in them.
+    fine &= idle | (squares > (EPSILON / TRUSTED) ** 2 * counts[:, bars.HELD])
     fine &= (down == 0.0) | (error < TRUSTED * down)
     return fine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -37,17 +37,21 @@ class Layout(NamedTuple):
     size: int
 
 
-def lay_out(recipes: Sequence[Recipe], leaves: Array, program: Program) -> Layout:
-    """Place the rows that ``leaves`` (trials x leaves, numbers of recipes) are made of."""
+def lay_out(recipes: Sequence[Recipe], leaves: Array, program: Program, room: int) -> Layout:
+    """Place the rows that ``leaves`` (trials x leaves, numbers of recipes) are made of.
+
+    ``room``: how many may be kept for a whole block, at most.
+    """
     uses = np.bincount(leaves.ravel(), minlength=len(recipes))
     keyed = _groups(leaves, uses, program)
     for number in range(len(recipes) - 1, -1, -1):
         for place in recipes[number].inputs:
             uses[place] += uses[number]
     needed = [number for number in range(len(recipes)) if uses[number]]
-    if len(needed) > FEW:
-        least = max(SHARED, np.sort(uses)[-MOST] if len(uses) > MOST else 0)
-        shared = [number for number in needed if uses[number] >= least][:MOST]
+    if len(needed) > min(FEW, room):
+        most = min(MOST, room)
+        least = max(SHARED, np.sort(uses)[-most] if len(uses) > most else 0)
+        shared = [number for number in needed if uses[number] >= least][:most]
     else:
         shared = needed
     alike = _places(recipes)
@@ -95,22 +99,11 @@ def _private(
 
     Returns how many slots there are.
     """
-    closures: dict[int, list[int]] = {}
-
-    def closure(number: int) -> list[int]:
-        found = closures.get(number)
-        if found is None:
-            found = [] if number in shared else [number]
-            for place in recipes[number].inputs:
-                found = [*closure(place), *found]
-            found = closures[number] = list(dict.fromkeys(found))
-        return found
-
     local: dict[int, int] = {}
     most = 0
     alike: tuple[int, ...] = ()
     for t, numbers in enumerate(leaves.tolist()):
-        wanted = list(dict.fromkeys(n for number in numbers for n in closure(number)))
+        wanted = _closure(recipes, numbers, shared)
         new = [number for number in wanted if number not in local]
         inputs_of = recipes[new[-1]].inputs if new else alike
         room = PRIVATE if inputs_of == alike else PRIVATE - AT_ONCE  # rows alike stay together
@@ -128,6 +121,20 @@ def _private(
     row_bounds.append(len(order))
     trial_bounds.append(len(leaves))
     return len(shared) + most
+
+
+def _closure(
+    recipes: Sequence[Recipe], numbers: Sequence[int], shared: Mapping[int, int]
+) -> list[int]:
+    """The rows that are not shared among ``numbers`` and all that they are made from, in order."""
+    found: set[int] = set()
+    waiting = [number for number in numbers if number not in shared]
+    while waiting:
+        number = waiting.pop()
+        if number not in found:
+            found.add(number)
+            waiting += [n for n in recipes[number].inputs if n not in shared]
+    return sorted(found)  # inputs have lower numbers
 
 
 def _rows(recipes: Sequence[Recipe], order: Sequence[Ordered]) -> rows.Rows:

@@ -23,8 +23,12 @@ LOGIC = {"&": do.AND, "|": do.OR, "^": do.XOR}
 DEEPEST = 150  # of nested conditions; beyond that a strategy is run over arrays
 
 
-class TooDeep(Exception):
-    """The expression is nested more deeply than programs are made for."""
+class Unread(Exception):
+    """The kernel has no words for the strategy; the message says why."""
+
+
+TOO_DEEP = f"its expressions are nested more than {DEEPEST} deep"
+NOT_CHOSEN = "it returns numbers that where(...) has not chosen among -1, 0 and 1"
 
 
 # What the conditions of a strategy look like, rows left open: steps (operation, parts ...), each
@@ -48,7 +52,7 @@ class Reader:
         if found is not None:
             return found
         if depth > DEEPEST:
-            raise TooDeep
+            raise Unread(TOO_DEEP)
         op = node.op
         if op in RELATIONS or op in ("crossed_above", "crossed_below"):
             step: tuple[Any, ...] = (op, self._leaf(node.args[0]), self._leaf(node.args[1]))
@@ -59,12 +63,12 @@ class Reader:
         return self._add(node, step)
 
     def choice(self, node: Node, depth: int = 0) -> int:
-        """The step of a number made by ``where`` from -1, 0 and 1; `ValueError` if it is not."""
+        """The step of a number made by ``where`` from -1, 0 and 1; `Unread` if it is not."""
         found = self._seen.get(node.number)
         if found is not None:
             return found
         if depth > DEEPEST:
-            raise TooDeep
+            raise Unread(TOO_DEEP)
         if node.op == "where":
             condition, yes, no = node.args
             parts = self.choice(yes, depth + 1), self.choice(no, depth + 1)
@@ -72,7 +76,7 @@ class Reader:
         sign = -1 if node.op == "neg" else 1
         node = node.args[0] if node.op == "neg" else node
         if node.op != "constant" or node.value not in (-1, 0, 1):
-            raise ValueError
+            raise Unread(NOT_CHOSEN)
         self.steps.append(("side", sign * int(node.value)))
         return len(self.steps) - 1
 
@@ -92,8 +96,8 @@ class Reader:
 def read(root: Node) -> tuple[Shape, list[Node]]:
     """The shape of a traced strategy, and the nodes in the places of its leaves.
 
-    Raises `TooDeep`, and `ValueError` for a strategy that returns numbers that are not chosen by
-    ``where`` among -1, 0 and 1.
+    Raises `Unread` where they are nested too deeply, and for a strategy that returns numbers that
+    are not chosen by ``where`` among -1, 0 and 1.
     """
     reader = Reader()
     if root.kind == "boolean":

@@ -13,6 +13,7 @@ from .._compile import as_input, compiled
 from .._rolling import LARGEST, SCALE
 from ..expressions import Call, Node
 from . import rows
+from .programs import DEEPEST, TOO_DEEP, Unread
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ARITHMETIC = {"+": rows.ADD, "-": rows.SUBTRACT, "*": rows.MULTIPLY, "/": rows.DIVIDE}
@@ -38,14 +39,18 @@ class Grid(NamedTuple):
     largest: float
 
 
+Grids = dict[str, Grid | None]  # by column; None: its values are no whole ticks
+
+
 class Recipes:
     """The rows that the traced nodes of one strategy need over ``columns``.
 
+    ``grids``: shared by all recipes over the same columns, and filled by them.
     ``recipes``: in an order in which each comes after its inputs. ``full``: the nodes that have to
     be computed over all bars beforehand, by `evaluation`.
     """
 
-    def __init__(self, columns: Mapping[str, Array]) -> None:
+    def __init__(self, columns: Mapping[str, Array], grids: Grids) -> None:
         self.names = [name for name in columns if name != "time"]
         self.used: list[str] = []  # columns, as rows know them
         self.columns = columns
@@ -53,13 +58,20 @@ class Recipes:
         self.full: list[Node] = []
         self._known: dict[Recipe, int] = {}
         self._nodes: dict[int, int] = {}
-        self._grids: dict[str, Grid | None] = {}
+        self._grids = grids
+        self._depth = 0
 
     def row(self, node: Node) -> int:
         """The number of the row that holds ``node``."""
         found = self._nodes.get(node.number)
         if found is None:
-            found = self._nodes[node.number] = self._make(node)
+            if self._depth > DEEPEST:
+                raise Unread(TOO_DEEP)
+            self._depth += 1
+            try:
+                found = self._nodes[node.number] = self._make(node)
+            finally:
+                self._depth -= 1
         return found
 
     def unmasked(self, number: int, other: int) -> int:

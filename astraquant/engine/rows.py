@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._compile import compiled
-from .._rolling import _quotient
+from .._rolling import SCALE, _quotient
 from .bars import BLOCK
 from .smoothing import AT_ONCE, STEP, smooth_eight
 
@@ -162,7 +162,7 @@ def _row(values: Values, slot: int) -> Array:
 
 @compiled
 def _mean(ticks: Array, begin: int, bars: int, window: int, row: Array) -> None:
-    divisor = window * 1e8
+    divisor = window * SCALE
     unknown = min(max(window - 1 - begin, 0), bars)
     row[:unknown] = np.nan
     newest = ticks[begin + unknown + 1 : begin + bars + 1]
@@ -176,7 +176,7 @@ def _mean(ticks: Array, begin: int, bars: int, window: int, row: Array) -> None:
 def _weighted_mean(
     ticks: Array, rising: Array, begin: int, bars: int, window: int, row: Array
 ) -> None:
-    divisor = window * (window + 1) // 2 * 1e8
+    divisor = window * (window + 1) // 2 * SCALE
     for i in range(bars):
         newest = begin + i + 1
         if newest < window:

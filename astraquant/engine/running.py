@@ -12,18 +12,22 @@ import numpy as np
 from .._compile import as_input
 from ..evaluation import Shared, evaluate
 from ..expressions import CannotTrace, Node
+from ..strategies.definition import Strategy
 from ..strategies.running import Tracer, decide_on_arrays, decide_program, paused_collection
 from . import kernel, programs
 from .bars import BLOCK, COUNTS, Market, empty_block
 from .decisions import WORDS, Trials, Window
 from .fills import STATE, new_state
 from .layout import lay_out
-from .recipes import Recipes
+from .recipes import Grids, Recipes
 from .rows import Sources, empty_values
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Watch = Callable[[float], object]
 ROUGH = 1e3  # ratio of prices in a block beyond which differences of sums of closes lose digits
+BYTES_PER_NUMBER = 10  # of a row in a block, its key included
+FEWEST = 256  # rows of a block for which there is always room
+BYTES_PER_NODE = 1_500  # measured: of a traced node, the recipes and rows that come of it
 TOGETHER = 256  # neighbours go to the same core: they share rows
 SMALL = 2**24  # bars times trials that are not worth a second thread
 
@@ -81,89 +85,96 @@ def threads() -> int:
 class Batch:
     """Trials made ready to run: read into programs once, run under several costs.
 
-    ``reason``: why the first of the ``arrays`` trials that were not traced was run over arrays;
-    ``evaluated``: trials whose traced programs the kernel has no words for.
+    ``reason``: why the first of those that could not be traced was run over arrays. ``unread``: how
+    many were traced, but their conditions evaluated over arrays, and ``why`` the first of them.
+    ``decided`` is called after each of both, which are slow.
     """
 
     def __init__(
         self,
-        tracer: Tracer,
+        strategy: Strategy,
         setting: Setting,
         bounds: Sequence[Mapping[str, Any]],
         budget: int,
+        decided: Callable[[], object],
     ) -> None:
         self.setting = setting
-        self.size = len(bounds)
-        self.reason, self.arrays, self.evaluated = "", 0, 0
-        self._room = max(1, budget // (8 * setting.bars))  # arrays over all bars at a time
-        self._tracer = tracer
-        self._shared = Shared(budget // 4)
+        self.reason, self.why, self.unread = "", "", 0
+        self._strategy = strategy
         self._bounds = bounds
+        self._budget = budget
+        self._decided = decided
+        self._room = max(1, budget // (8 * setting.bars))  # arrays over all bars at a time
+        self._shared = Shared(budget // 4)
+        self._grids: Grids = {}
 
     def groups(self) -> Iterator[Group]:
         """The trials by shape; a group never needs more arrays than there is room for.
 
-        All are traced before the first is made, so that a strategy's error is told at once.
+        As many as there is room for are traced before the first is made: a strategy's error is told
+        as early as can be.
         """
-        open_: dict[programs.Shape, _Draft] = {}
-        roots = [self._trace(bound) for bound in self._bounds]
-        for t, (bound, root) in enumerate(zip(self._bounds, roots, strict=True)):
-            if root is None:
-                position, _ = decide_on_arrays(
-                    self._tracer.strategy, self.setting.columns, bound, self.setting.direction
-                )
-                yield from self._put_position(open_, t, position)
-                continue
-            read = self._read(root)
-            if read is None:
-                self.evaluated += 1
-                yield from self._put_position(open_, t, self._evaluate(root, bound))
-                continue
-            shape, leaves = read
+        first = 0
+        while first < len(self._bounds):
+            tracer, roots = Tracer(self._strategy), []
+            for bound in self._bounds[first:]:
+                roots.append(self._trace(tracer, bound))
+                if len(tracer.graph.nodes) * BYTES_PER_NODE > self._budget:
+                    break
+            open_: dict[programs.Shape, _Draft] = {}
+            for t, root in enumerate(roots, start=first):
+                yield from self._put(open_, t, root)
+            # What was traced knows its own parts, and they know it: Python's garbage collection
+            # would go through all of it again and again before it lets go.
+            tracer.graph.nodes.clear()
+            tracer.graph.calls.clear()
+            del roots
+            for draft in open_.values():
+                yield draft.group()
+            first = t + 1
+
+    def _trace(self, tracer: Tracer, bound: Mapping[str, Any]) -> Node | None:
+        try:
+            return tracer.trace(bound)
+        except CannotTrace as why:
+            self.reason = self.reason or str(why)
+            return None
+
+    def _put(
+        self, open_: dict[programs.Shape, _Draft], t: int, root: Node | None
+    ) -> Iterator[Group]:
+        """Put a trial into the draft of its shape; a draft that is full goes out first."""
+        if root is None:
+            position, _ = decide_on_arrays(
+                self._strategy, self.setting.columns, self._bounds[t], self.setting.direction
+            )
+            yield from self._put_position(open_, t, position)
+            return
+        try:
+            if root.kind == "number" and self.setting.direction != "long":
+                raise programs.Unread("")  # an error, which the evaluation words
+            shape, leaves = programs.read(root)
             draft = open_.get(shape)
             if draft is not None and draft.is_full(self._room):
                 yield draft.group()
                 draft = None
             if draft is None:
-                draft = open_[shape] = _Draft(shape, Recipes(self.setting.columns))
+                recipes = Recipes(self.setting.columns, self._grids)
+                draft = open_[shape] = _Draft(shape, recipes)
             draft.put(t, leaves)
-        self._forget()
-        for draft in open_.values():
-            yield draft.group()
-
-    def _trace(self, bound: Mapping[str, Any]) -> Node | None:
-        try:
-            return self._tracer.trace(bound)
-        except CannotTrace as why:
-            self.reason, self.arrays = self.reason or str(why), self.arrays + 1
-            return None
-
-    def _forget(self) -> None:
-        """Let go of what was traced: its parts know each other, and only a long search finds that.
-
-        That search, Python's garbage collection, would else go through all of it again and again.
-        """
-        self._tracer.graph.nodes.clear()
-        self._tracer.graph.calls.clear()
-
-    def _read(self, root: Node) -> tuple[programs.Shape, list[Node]] | None:
-        """Shape and leaves; None for what the kernel has no words for."""
-        if root.kind == "number" and self.setting.direction != "long":
-            return None  # an error, which the evaluation words
-        try:
-            return programs.read(root)
-        except (programs.TooDeep, ValueError):
-            return None
-
-    def _evaluate(self, root: Node, bound: Mapping[str, Any]) -> Array:
-        setting = self.setting
-        return decide_program(
-            self._tracer.strategy, root, setting.columns, bound, setting.direction, self._shared
-        )
+        except programs.Unread as why:
+            self.unread, self.why = self.unread + 1, self.why or str(why)
+            setting = self.setting
+            position = decide_program(
+                self._strategy, root, setting.columns, self._bounds[t], setting.direction,
+                self._shared,
+            )  # fmt: skip
+            yield from self._put_position(open_, t, position)
 
     def _put_position(
         self, open_: dict[programs.Shape, _Draft], t: int, position: Array
     ) -> Iterator[Group]:
+        self._decided()
         draft = open_.get(programs.BITS)
         if draft is not None and len(draft.bits) >= 2 * 16 * self._room:  # a bit, not eight bytes
             yield draft.group()
@@ -188,10 +199,10 @@ class _Draft:
 
     def put(self, t: int, leaves: Sequence[Node]) -> None:
         assert self.recipes is not None
-        self.trials.append(t)
         numbers = [self.recipes.row(node) for node in leaves]
         for place, other in self._only:  # unknown where the other is: it need not say so itself
             numbers[place] = self.recipes.unmasked(numbers[place], numbers[other])
+        self.trials.append(t)
         self.leaves.append(numbers)
 
     def put_position(self, t: int, position: Array) -> None:
@@ -219,16 +230,18 @@ class Ready(NamedTuple):
     group: Group
     recipes: Recipes
     sources: Sources
+    slots: int  # rows that are kept for a whole block, at most
 
 
-def make_ready(group: Group, setting: Setting) -> Ready:
+def make_ready(group: Group, setting: Setting, budget: int) -> Ready:
     """Compute the arrays over all bars that the rows of a group need."""
-    recipes = group.recipes or Recipes(setting.columns)
+    recipes = group.recipes or Recipes(setting.columns, {})
     full = np.zeros((len(recipes.full), setting.bars))
-    shared = Shared(2**26)
+    shared = Shared(budget // 4)
     for place, node in enumerate(recipes.full):
         full[place] = np.asarray(evaluate(node, setting.columns, shared))
-    return Ready(group, recipes, recipes.sources(full))
+    slots = max(FEWEST, budget // (8 * BLOCK * BYTES_PER_NUMBER))
+    return Ready(group, recipes, recipes.sources(full), slots)
 
 
 def run_group(
@@ -240,8 +253,8 @@ def run_group(
     as an interrupt, ends the kernel at its next block and passes.
     """
     trials = len(ready.group.trials)
-    parts = 1 if trials * setting.bars < SMALL else min(threads(), -(-trials // TOGETHER))
-    turns = np.arange(trials) // TOGETHER % parts
+    parts = 1 if trials * setting.bars < SMALL else min(threads(), trials)
+    turns = np.arange(trials) // min(TOGETHER, -(-trials // parts)) % parts
     with paused_collection():
         jobs = [_Part(ready, setting, cost, np.flatnonzero(turns == k)) for k in range(parts)]
     if parts == 1 and trials * setting.bars < SMALL:
@@ -283,10 +296,10 @@ class _Part:
         compiler = programs.Compiler()
         program = compiler.program(group.shape, setting.direction)
         if group.recipes is None:
-            layout = lay_out([], np.zeros((len(leaves), 0), np.int64), program)
+            layout = lay_out([], np.zeros((len(leaves), 0), np.int64), program, 0)
             slots = leaves
         else:
-            layout = lay_out(ready.recipes.recipes, leaves, program)
+            layout = lay_out(ready.recipes.recipes, leaves, program, ready.slots)
             slots = layout.slots
         close, volume = as_input(columns["close"]), as_input(columns["volume"])
         price = as_input(columns[setting.price])

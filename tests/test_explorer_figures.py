@@ -264,6 +264,27 @@ def test_cells_and_the_best_of_them_are_those_of_the_table(swept: Any) -> None:
 # Strategies and candles of all kinds
 
 
+def test_maps_of_one_sweep_share_their_colours_and_say_their_timeframe() -> None:
+    grid = {"short": [5, 10], "long": [20, 40], "cost": [0.0, 0.001]}
+    swept = aq.sweep(MINUTES, ma_cross, timeframe="15m", **grid)
+    returns = swept.table["total_return"]
+    maps = [swept.heatmap("total_return", cost=cost) for cost in grid["cost"]]
+    assert [(one._low, one._high) for one in maps] == [(returns.min(), returns.max())] * 2
+    days = "2023-03-01 to 2023-03-03"
+    assert f"ma_cross · 15m · 4 trials · cost 0.001 · {days}" in maps[1]._head.value
+    with opened(swept, "total_return") as explorer:
+        controls = explorer._controls
+        for cost in grid["cost"]:
+            move(controls.slices["cost"], cost)
+            assert plane_of(explorer).notna().sum().sum() == 4
+            drawn = explorer._plane._chart
+            assert (drawn._low, drawn._high) == (returns.min(), returns.max())  # type: ignore[union-attr]
+    both = aq.sweep(MINUTES, ma_cross, timeframe=["15m", "1h"], short=[5, 10], long=20)
+    assert f"ma_cross · 4 trials · {days}" in both.heatmap()._head.value  # an axis says it
+    given = aq.sweep(MINUTES, ma_cross, short=[5, 10], long=[20, 40])
+    assert "ma_cross · 1m · 4 trials" in given.heatmap()._head.value
+
+
 def test_what_can_not_be_traced_is_shown_and_what_it_raises_is_said() -> None:
     with opened(aq.sweep(MINUTES, on_arrays, window=[5, 10], timeframe="15m")) as explorer:
         same_as_backtest(explorer)
