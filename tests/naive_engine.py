@@ -84,9 +84,7 @@ def assert_row(row, got, expected, skip=()):
     for name, value in expected.items():
         if name in skip:
             continue
-        # Compounding minutes to a year raises to the power of 100,000, rounding errors included.
-        rel = 1e-6 if name == "annual_return" else 1e-9
-        same = got[name] == pytest.approx(value, rel=rel, abs=1e-10, nan_ok=True)
+        same = got[name] == pytest.approx(value, rel=1e-9, abs=1e-10, nan_ok=True)
         assert same, (row, name, got[name], value)
     assert got["trades"] == expected["trades"]
 

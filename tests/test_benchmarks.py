@@ -140,7 +140,8 @@ def test_targets_stand_beside_what_was_measured(inputs):
     assert "| … memory added | 150 MB | 150 MB | ≤ 500 MB | ≤ 200 MB | aim |" in lines
     assert any(line.endswith("| 1.5 s | 2 s | ≤ 2 s | ≤ 1 s | must |") for line in lines)
     assert lines[-1].endswith("5m | 1 s | 2 s | ≤ 6 ms | ≤ 4 ms | **missed** |")
-    assert len(lines) == len(found) + 1 == 14
+    assert f"| … against that, {planes.BUSY} | 1 × | 1 × |  |  |  |" in lines  # told, not asked for
+    assert len(lines) == len(found) + 1 == 15
 
 
 def test_only_the_engine_is_measured_as_the_engine(inputs):

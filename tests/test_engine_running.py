@@ -14,6 +14,7 @@ import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import naive
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,7 +28,7 @@ from astraquant.engine.bars import BLOCK
 from astraquant.engine.running import Batch, Setting, _Part, _run_parts, make_ready
 from astraquant.indicators import ema, rolling_std, rsi, sma
 from astraquant.strategies import ma_cross, where
-from astraquant.strategies.running import Tracer, columns_of
+from astraquant.strategies.running import columns_of
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -113,6 +114,101 @@ def test_memory_stays_within_its_limit():
 
 
 @aq.strategy
+def of_many_parts(candles, x: float = 1.0):
+    """A program of some sixty nodes, none of which another combination has."""
+    total = candles.close
+    for k in range(20):
+        total = total + sma(candles.close, k + 1) * x
+    return candles.close * (1 + 20 * x) > total
+
+
+def test_memory_stays_within_its_limit_however_large_a_program_is():
+    candles = random_walk(300, 1)
+    values, limit = np.linspace(0.01, 1.0, 3_000), 60_000_000
+    whole = aq.sweep(candles, of_many_parts, x=values).table
+    tracemalloc.start()
+    tiled = aq.sweep(candles, of_many_parts, x=values, memory_limit=limit).table
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < limit
+    assert_same(tiled, whole)
+
+
+@aq.strategy
+def of_deviations(candles, window: int = 5, width: float = 1.0):
+    return candles.close > sma(candles.close, window) + rolling_std(candles.close, window) * width
+
+
+def test_arrays_over_all_bars_are_few_at_a_time():
+    """Deviations are computed over all bars beforehand: no more of them than there is room for."""
+    candles = random_walk(20_000, 1)
+    windows, limit = range(2, 102), 12_000_000
+    assert len(windows) * len(candles) * 8 > limit
+    aq.sweep(candles, of_deviations, window=[2, 3])  # compiles
+    tracemalloc.start()
+    tiled = aq.sweep(candles, of_deviations, window=windows, memory_limit=limit).table
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < limit
+    assert_same(tiled, aq.sweep(candles, of_deviations, window=windows).table)
+
+
+@pytest.mark.parametrize("strategy", [ma_cross, on_arrays], ids=lambda strategy: strategy.name)
+def test_progress_comes_to_the_whole(strategy):
+    """A combination on arrays is counted when it is decided, which is what takes the time."""
+    name = next(iter(strategy.parameters))
+    told = []
+    swept = aq.sweep(random_walk(300, 1), strategy, **{name: [5, 6, 7]}, cost=[0.0, 0.001])
+    swept._job.run(lambda done, total: told.append((done, total)))
+    assert told[-1] == (6, 6)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    if strategy is on_arrays:
+        assert (2, 6) in told and (4, 6) in told
+
+
+def test_what_the_kernel_has_no_words_for_is_told():
+    @aq.strategy
+    def added(candles, window: int = 5):
+        up = where(candles.close > sma(candles.close, window), 1.0, 0.0)
+        return up - where(candles.close < sma(candles.close, window), 1.0, 0.0)
+
+    swept = aq.sweep(random_walk(300, 1), added, window=[5, 6], cost=[0.0, 0.001])
+    assert swept.passport["engine"] == (
+        "compiled; 4 decided over arrays: it returns numbers that where(...) has not chosen among "
+        "-1, 0 and 1"
+    )
+    assert_rows_equal_backtests(swept)
+
+
+@pytest.mark.parametrize("parts", [100, 400, 1_200])
+def test_long_chains_of_arithmetic(parts):
+    @aq.strategy
+    def chained(candles, level: float = 1.0):
+        total = candles.close
+        for k in range(parts):
+            total = total + candles.close * (level + k)
+        return candles.close * (1 + parts * level) > total
+
+    swept = aq.sweep(random_walk(200, 1), chained, level=[0.0, 1.0])
+    deep = "; 2 decided over arrays: its expressions are nested more than 150 deep"
+    assert swept.passport["engine"] == "compiled" + (deep if parts > 150 else "")
+    assert_rows_equal_backtests(swept)
+
+
+def test_runs_beyond_the_engine_s_precision_are_counted():
+    """Prices that fall by fourteen orders of magnitude in a trade, and prices that hardly move."""
+    falling = naive.candle_table(*[np.geomspace(1e6, 1e-8, 20_000)] * 2)
+    swept = aq.sweep(falling, on_arrays, level=[-1.0, 1e9])
+    assert swept.passport["engine"].startswith("compiled; 2 runs that left its precision")
+    assert swept.table["trades"].iloc[0] == 1
+    assert_rows_equal_backtests(swept)
+    still = 1.0 + 1e-7 * np.random.default_rng(0).standard_normal(3_000)
+    quiet = aq.sweep(naive.candle_table(still, still), ma_cross, short=[2, 5], cost=0.0)
+    assert quiet.passport["engine"].startswith("compiled; 2 runs that left its precision")
+    assert_rows_equal_backtests(quiet)
+
+
+@aq.strategy
 def slow_turn(candles, window: int = 5, other: int = 3):
     """Rows for each combination that no other one has, and rows made from those."""
     apart = ema(candles.close, window) - ema(candles.open, window * other)
@@ -188,9 +284,7 @@ def test_a_grid_larger_than_memory_is_refused_before_any_work():
 
 
 def test_a_level_larger_than_memory_is_refused_before_anything_goes_through_it():
-    with pytest.raises(
-        aq.StrategyError, match=r"1,000,000,000 combinations \(1,000,000,000 of short"
-    ):
+    with pytest.raises(aq.StrategyError, match=r"1,000,000,000 combinations \(1,000,000,000 of"):
         aq.sweep(random_walk(50, 0), ma_cross, short=range(10**9))
 
 

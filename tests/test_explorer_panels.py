@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import bqplot as bq
@@ -22,6 +24,7 @@ from ipywidgets.widgets.widget import _instances
 import astraquant as aq
 from astraquant.data.sample import sample_candles
 from astraquant.strategies import ma_cross
+from astraquant.widgets import style
 from astraquant.widgets.explorer_run import FEWEST, MOST_CANDLES, POINTS, Bars, RunPanels
 from astraquant.widgets.explorer_trades import MARKED_TRADES
 
@@ -69,6 +72,31 @@ def long_run() -> Any:
 
 def drawn_bars(panels: RunPanels) -> tuple[Any, Any]:
     return panels._closes.x, panels._closes.y
+
+
+@pytest.fixture(scope="module")
+def panels() -> Iterator[RunPanels]:
+    made = RunPanels(threading.RLock())
+    yield made
+    for part in made.parts:
+        style.close_all(part)
+
+
+@given(low=st.floats(-1e4, 1e4), span=st.floats(0.01, 1e5), ticks=st.sampled_from([4, 7]))
+def test_a_value_axis_ends_at_round_numbers(
+    panels: RunPanels, low: float, span: float, ticks: int
+) -> None:
+    high, step = low + span, style.nice_step(span, ticks)
+    axis = panels._equity
+    axis._ticks = ticks
+    axis.set_scale(low, high)
+    scale, near = axis.values.scale, 1e-6 * step
+    assert low - step / 2 - near <= scale.min <= low + near
+    assert high - near <= scale.max <= high + step / 2 + near
+    for number in (2 * scale.min / step, 2 * scale.max / step, *axis.values.tick_values / step):
+        assert number == pytest.approx(round(number), abs=1e-6)
+    assert np.diff(axis.values.tick_values) == pytest.approx(step)
+    assert len(axis.values.tick_values) >= 2
 
 
 def test_a_long_run_is_thinned_until_it_is_zoomed_in(long_run: Any) -> None:

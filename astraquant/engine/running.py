@@ -129,8 +129,7 @@ class Batch:
             tracer.graph.nodes.clear()
             tracer.graph.calls.clear()
             del roots
-            for draft in open_.values():
-                yield draft.group()
+            yield from (draft.group() for draft in open_.values() if draft.trials)
             first = t + 1
 
     def _trace(self, tracer: Tracer, bound: Mapping[str, Any]) -> Node | None:
