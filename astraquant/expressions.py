@@ -15,6 +15,7 @@ import numpy as np
 from .errors import StrategyError
 
 Array = np.ndarray[Any, np.dtype[Any]]
+LARGEST = int(np.finfo(np.float64).max)
 
 
 class CannotTrace(Exception):
@@ -75,6 +76,11 @@ class Graph:
 
     def constant(self, value: bool | int | float) -> Node:
         """A Python scalar among nodes."""
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise StrategyError(
+                f"a series was combined with a whole number of {value.bit_length():,} bits; "
+                "expected one that a float can hold, below about 1.8e308"
+            )
         return self.node("boolean" if isinstance(value, bool) else "number", "constant", (), value)
 
     def lift(self, value: object) -> Node:

@@ -188,6 +188,7 @@ class Job:
                 state, counts = run_group(ready, setting, cost, told.share)
                 told.share(1.0)
                 self._enter(market, (frame, first, place), bounds, group, state, counts, setting)
+            del ready  # or its arrays would still be there beside those of the next group
         self.reason, self.why = self.reason or batch.reason, self.why or batch.why
         self.unread += batch.unread * len(self.costs)
 
