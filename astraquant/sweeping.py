@@ -131,16 +131,18 @@ class Sweep:
     def heatmap(self, metric: str = "sharpe", **fixed: Any) -> Any:
         """A picture of ``metric`` over the two levels that are not in ``fixed`` (a bqplot widget).
 
-        ``fixed`` names one value for each further level: ``heatmap("sharpe", cost=0.001)``. A sweep
-        of one level is drawn as a line.
+        ``fixed`` names one value for each further level: ``heatmap("sharpe", cost=0.001)``. All
+        maps of one metric share their colours, so those at several costs can be compared by eye.
+        What has one level left is drawn as a line.
         """
-        from .widgets.heatmap import heatmap_chart, line_chart
+        from .widgets.heatmap import heatmap_chart, line_chart, span_of
 
         values = self._slice(metric, fixed)
-        title = f"{self.strategy.name} · {len(values):,} trials"
-        if fixed:
-            title += " · " + ", ".join(f"{name} {value}" for name, value in fixed.items())
-        title += f" · {self._span}"
+        market = next(iter(self._job.markets.values()))
+        named = [] if "timeframe" in self.grid.levels else [market.timeframe]
+        cut = [", ".join(f"{name} {value}" for name, value in fixed.items())] if fixed else []
+        parts = [self.strategy.name, *named, f"{len(values):,} trials", *cut, self._days]
+        title = " · ".join(parts)
         across, down = str(values.index.names[0]), str(values.index.names[-1])
         if values.index.nlevels == 1:
             line = values.set_axis(pd.Index(values.index.get_level_values(0), name=across))
@@ -152,18 +154,17 @@ class Sweep:
         plane.attrs["source"] = self.source
         place = self._best_place(metric, values)
         best = None if place is None else values.index[place]
-        return heatmap_chart(plane, metric=metric, title=title, mark_best=best)
+        span = span_of(self.table[metric])
+        return heatmap_chart(plane, metric=metric, title=title, mark_best=best, span=span)
 
     def explore(self, metric: str = "sharpe") -> Any:
         """Walk through the sweep with mouse and sliders: its plane, and the run of each cell."""
         from .widgets.explorer import Explorer
 
-        job = self._job
-        again = {"start": job.start, "end": job.end, "memory_limit": job.memory_limit}
-        return Explorer(self, job.candles, metric, again)
+        return Explorer(self, self._job, metric)
 
     @property
-    def _span(self) -> str:
+    def _days(self) -> str:
         """The evaluated days, first and last, for a title."""
         index = next(iter(self._job.markets.values())).index
         return f"{index[0]:%Y-%m-%d} to {index[-1]:%Y-%m-%d}"

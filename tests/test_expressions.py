@@ -348,6 +348,6 @@ def test_cannot_trace_is_no_error_for_users():
 
 
 def test_a_number_that_no_float_can_hold_is_refused():
-    with pytest.raises(StrategyError, match=r"1,329 bits; expected one that a float can hold"):
+    with pytest.raises(aq.StrategyError, match=r"1,329 bits; expected one that a float can hold"):
         Graph().column("close") * 10**400
     assert Graph().column("close") * 10**300 is not None

@@ -22,7 +22,8 @@ from PIL import Image
 from astraquant.errors import DataError
 from astraquant.widgets import chart, colours, style
 from astraquant.widgets.chart import backtest_chart, candle_chart
-from astraquant.widgets.heatmap import heatmap_chart, line_chart
+from astraquant.widgets.heatmap import heatmap_chart, line_chart, span_of
+from astraquant.widgets.parameter_axes import parameter_axis
 
 
 def table(close: list[float], **attrs: str) -> pd.DataFrame:
@@ -399,6 +400,57 @@ def test_axes_bear_the_parameters_own_values() -> None:
     across, _ = figures(heatmap_chart(plane(whole, whole), metric="sharpe", title=""))[0].axes
     assert across.tick_labels == {str(k - 5): str(k) for k in range(20, 201, 20)}
     assert across.label == "short"
+
+
+@given(
+    values=st.lists(st.integers(-(10**6), 10**6), min_size=1, max_size=250, unique=True),
+    even=st.booleans(),
+    room=st.floats(60, 800),
+)
+def test_labels_side_by_side_do_not_touch(values: list[int], even: bool, room: float) -> None:
+    labels = pd.Index(range(values[0], values[0] + 7 * len(values), 7) if even else values)
+    axis = parameter_axis(labels, "short", "bottom", room)
+    shown = sorted(map(int, axis.tick_labels))
+    assert shown
+    assert all(axis.tick_labels[str(k)] == str(labels[k]) for k in shown)
+    apart = min(np.diff(shown), default=len(labels)) * room / len(labels)
+    longest = max(map(len, axis.tick_labels.values()))
+    assert len(shown) <= 2 or apart >= 6.5 * longest  # 6.5 pixels: a figure of the axis' 10
+
+
+def test_a_narrow_plane_has_fewer_labels() -> None:
+    windows = list(range(10, 201, 10))
+    cells = plane(windows, windows)
+    for room, step in ((190, 50), (480, 20)):
+        across, up = figures(heatmap_chart(cells, metric="sharpe", title="", room=room))[0].axes
+        assert list(across.tick_labels.values()) == [str(k) for k in windows if k % step == 0]
+        assert len(up.tick_labels) == 10  # one above the other there is room
+
+
+def test_maps_of_one_span_share_their_colours() -> None:
+    cells = plane([20, 50], [5, 10], [[0.1, 0.2], [0.3, np.nan]])
+    other = cells - 0.4
+    span = span_of(pd.concat([cells.stack(), other.stack(), pd.Series([np.inf, np.nan])]))
+    assert span == pytest.approx((-0.3, 0.3))
+    alone, *both = (
+        heatmap_chart(one, metric="total_return", title="", span=given)
+        for one, given in ((cells, None), (cells, span), (other, span))
+    )
+    bars = [figures(widget)[1].axes[0].scale for widget in (alone, *both)]
+    assert [(bar.min, bar.max) for bar in bars] == [(0.1, 0.3), span, span]
+    palette = colours.palette(*span, signed=True)
+    assert pixels(both[0])[0, 0, :3].tolist() == palette[-1].tolist()  # of 0.3, the highest of all
+    assert pixels(both[1])[1, 0, :3].tolist() == palette[0].tolist()  # of -0.3
+    assert span_of(pd.Series([np.nan, np.inf])) is None
+
+
+def test_marks_at_the_edge_are_whole() -> None:
+    widget = heatmap_chart(plane([20, 50], [5, 10]), metric="sharpe", title="", mark_best=(10, 50))
+    image, *marks = figures(widget)[0].marks
+    assert [mark.apply_clip for mark in marks] == [False, False]
+    margin = figures(widget)[0].fig_margin
+    assert min(margin.values()) >= 10  # half a diamond of 90 square pixels and its stroke
+    assert image.apply_clip
 
 
 def test_a_click_gives_the_parameters_and_shows_the_value() -> None:

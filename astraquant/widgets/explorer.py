@@ -14,8 +14,9 @@ import pandas as pd
 
 from ..backtesting import Backtest, backtest_on
 from ..errors import AstraQuantError, StrategyError, unknown
+from ..jobs import Job, Watch
 from ..runs import Market
-from ..sweeping import Sweep, sweep
+from ..sweeping import Sweep
 from ..timeframes import infer_timeframe, to_ms
 from . import style
 from .explorer_controls import Controls, Setup, say_setup
@@ -41,22 +42,14 @@ class Explorer(style.Chart):
     backtest: Backtest | None = None
     _closed = True  # until all of it is there
 
-    def __init__(
-        self,
-        swept: Sweep,
-        candles: pd.DataFrame,
-        metric: str,
-        again: Mapping[str, Any],
-    ) -> None:
-        """Explore ``swept``, which was made of ``candles``.
+    def __init__(self, swept: Sweep, job: Job, metric: str) -> None:
+        """Explore ``swept``, which was made by ``job``; so are others, at other options.
 
-        ``again``: ``start``, ``end`` and further arguments that each new sweep is given too.
         Raises `StrategyError` for an unknown ``metric``.
         """
         if metric not in swept.table.columns:
             raise StrategyError(unknown("metric", metric, swept.table.columns))
-        self.sweep, self._candles = swept, candles
-        self._again = again
+        self.sweep, self._job = swept, job
         self._lock = threading.RLock()  # a sweep is finished by a thread of its own
         self._quiet = False  # while the controls are set from here
         self._markets: dict[str | None, Bars] = {}
@@ -133,6 +126,7 @@ class Explorer(style.Chart):
         for axis in (controls.across, controls.up):
             axis.observe(self._on_axis, "value")
         controls.best.on_click(lambda _: self._pick_best())
+        controls.stop.on_click(lambda _: self._stop())
         controls.zoom_in.on_click(lambda _: self._look(lambda: panels.zoom(1 / 2)))
         controls.zoom_out.on_click(lambda _: self._look(lambda: panels.zoom(2.0)))
         controls.earlier.on_click(lambda _: self._look(lambda: panels.move(-0.5)))
@@ -168,6 +162,13 @@ class Explorer(style.Chart):
                 self._controls.complain("")
                 self._sweeper.wish(wished)
             self._update()
+
+    def _stop(self) -> None:
+        """Give up the sweep that is being made, and go back to what is shown."""
+        with self._lock:
+            if self._sweeper.is_busy:
+                self._sweeper.wish(None)
+                self._show_swept_setup()
 
     def _on_cut(self, change: Any) -> None:
         if not self._quiet:
@@ -260,8 +261,8 @@ class Explorer(style.Chart):
 
     def _bars(self, timeframe: str | None) -> Bars:
         if timeframe not in self._markets:
-            start, end = self._again["start"], self._again["end"]
-            self._markets[timeframe] = Bars(Market(self._candles, timeframe, start, end))
+            job = self._job
+            self._markets[timeframe] = Bars(Market(job.candles, timeframe, job.start, job.end))
         return self._markets[timeframe]
 
     def _source_timeframe(self) -> str:
@@ -287,23 +288,12 @@ class Explorer(style.Chart):
             for name, wished, shown in zip(Setup._fields, setup, self._setup, strict=True)
         )
 
-    def _sweep_again(self, setup: Setup) -> Sweep:
+    def _sweep_again(self, setup: Setup, watch: Watch) -> Sweep:
         """The same grid at another setup; called by another thread."""
-        grid, options = self.sweep.grid, self.sweep.options
-        arguments: dict[str, Any] = {**grid.fixed, "timeframe": setup.timeframe, "cost": setup.cost}
-        arguments |= {name: list(values) for name, values in grid.levels.items()}
-        if "timeframe" not in grid.levels:
+        if "timeframe" not in self.sweep.grid.levels:
             self._bars(setup.timeframe)
-        return sweep(
-            self._candles,
-            self.sweep.strategy,
-            slippage=options.slippage,
-            fill=setup.fill,
-            direction=options.direction,
-            cash=options.cash,
-            **self._again,
-            **arguments,
-        )
+        job = self._job.again(**setup._asdict())
+        return Sweep(job, job.run(watch))
 
     def _say_progress(self, setup: Setup, share: float | None) -> None:
         levels = self.sweep.grid.levels
@@ -313,13 +303,18 @@ class Explorer(style.Chart):
 
     def _take(self, setup: Setup, answer: Sweep | Exception) -> None:
         """Draw a new sweep; if there is none, go back to what is shown and say why."""
-        self._controls.say("")
         if isinstance(answer, Exception):
-            with self._setting():
-                self._controls.show_setup(self._setup)
+            self._show_swept_setup()
             told = str(answer) if isinstance(answer, AstraQuantError) else repr(answer)
             still = say_setup(self._setup, self.sweep.grid.levels)
             self._controls.complain(f"{told.rstrip('.')}. Still shown: {still}.")
             return
+        self._controls.say("")
         self.sweep, self._setup = answer, setup
         self._update()
+
+    def _show_swept_setup(self) -> None:
+        """Let the controls say how the shown sweep was made, and that no other is being made."""
+        self._controls.say("")
+        with self._setting():
+            self._controls.show_setup(self._setup)

@@ -13,7 +13,7 @@ from ..runs import FILLS
 from ..strategies.definition import Parameter, Scalar, Strategy
 from ..timeframes import TIMEFRAMES, is_multiple
 from . import style
-from .live_controls import _button, _plain, _slider, _step
+from .live_controls import _button, _icon, _plain, _slider, _step
 from .parameter_axes import say_parameter
 from .words import write
 
@@ -74,14 +74,15 @@ class Controls:
         _align(list(self.slices.values()))
         _align(list(self.sliders.values()))
         self.best = _button("Best", "star-o", "Go to the best combination of all")
-        self.earlier = _button("", "chevron-left", "Show what was before")
-        self.later = _button("", "chevron-right", "Show what comes after")
-        self.zoom_in = _button("", "search-plus", "Zoom in (or turn the mouse wheel)")
-        self.zoom_out = _button("", "search-minus", "Zoom out")
+        self.earlier = _icon("Earlier", "chevron-left", "Show what was before")
+        self.later = _icon("Later", "chevron-right", "Show what comes after")
+        self.zoom_in = _icon("Zoom in", "search-plus", "Zoom in (or turn the mouse wheel)")
+        self.zoom_out = _icon("Zoom out", "search-minus", "Zoom out")
         self.reset = _button("Reset", "arrows-h", "Show all bars")
         self.progress = ipw.FloatProgress(
             min=0.0, max=1.0, layout=ipw.Layout(width="160px", display="none")
         )
+        self.stop = _button("Stop", "stop", "End the sweep that is being made")
         self.doing, self.complaint = ipw.HTML(), ipw.HTML()
         self.complaint.layout.display = "none"
         self._lay_out()
@@ -94,7 +95,7 @@ class Controls:
         self.zooms = _row([self.earlier, self.later, self.zoom_in, self.zoom_out, self.reset])
         self.parameters = _row([*self.sliders.values(), self.best])
         self.cuts = _row(list(self.slices.values()))
-        self.status = _row([self.progress, self.doing])
+        self.status = _row([self.progress, self.stop, self.doing])
         self.status.layout.min_height = "34px"
         if len(self.levels) < 3:
             self.axes.layout.display = "none"
@@ -170,7 +171,8 @@ class Controls:
 
     def say(self, doing: str, share: float | None = None) -> None:
         """Tell what is being done ("": nothing), and how much of it is; None: nobody knows."""
-        self.progress.layout.display = None if doing else "none"
+        for part in (self.progress, self.stop):
+            part.layout.display = None if doing else "none"
         self.progress.bar_style = "" if share is not None else "info"
         self.progress.value = 1.0 if share is None else share
         doing = doing or HINT  # a line that came and went would move all that is below it

@@ -12,8 +12,9 @@ import pandas as pd
 from ..metrics import LOWER_IS_BETTER
 from ..sweeping import Sweep
 from . import style
-from .heatmap import HeatmapChart, LineChart, heatmap_chart, line_chart
+from .heatmap import HeatmapChart, LineChart, heatmap_chart, line_chart, span_of
 
+ROOM = 190  # pixels for the cells where the explorer's left half is narrowest
 Pick = Callable[[dict[str, Any]], object]
 
 
@@ -49,11 +50,14 @@ class Plane:
         if len(axes) == 1:
             self._replace(line_chart(values.iloc[0], metric=metric, title=title))
             return
-        best = best_cell(values, metric)
+        best, span = best_cell(values, metric), span_of(sweep.table[metric])
         if same_cells and isinstance(self._chart, HeatmapChart):
-            self._chart.show(values, metric=metric, title=title, mark_best=best)
+            self._chart.show(values, metric=metric, title=title, mark_best=best, span=span)
         else:
-            self._replace(heatmap_chart(values, metric=metric, title=title, mark_best=best))
+            chart = heatmap_chart(
+                values, metric=metric, title=title, mark_best=best, span=span, room=ROOM
+            )
+            self._replace(chart)
 
     def point_at(self, choice: Mapping[str, Any] | None) -> None:
         """Put the cursor on the cell of ``choice`` (a value of each axis), or take it away."""

@@ -6,6 +6,7 @@ what can be told apart in view is sent, so zooming in shows more, down to the si
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ Array = np.ndarray[Any, Any]
 POINTS = 1_000  # of a line in and around the view: a panel is about 700 pixels wide
 MOST_CANDLES = 300  # in view; more than that are drawn as a line through the closes
 FEWEST = 10  # bars in view
+ROUND = 2  # an axis ends at a tick, or at such a part of the way to the next
 TOLERANCE = 2.0  # ms: a browser rounds
 _Window = tuple[float, float]
 
@@ -228,7 +230,7 @@ class RunPanels:
     def _draw_drawdown(self, run: Run, around: tuple[int, int], inside: tuple[int, int]) -> None:
         _set(self._fall, run.bars, _thin(self._below, around), [self._below])
         lowest = float(self._below[slice(*inside)].min())
-        self._drawdown.set_scale(1.05 * lowest if lowest < 0 else -0.01, 0.0)
+        self._drawdown.set_scale(lowest if lowest < 0 else -0.01, 0.0)
         deepest = f"below the highest equity so far; deepest {self._below.min():.1%}"
         write(
             self._drawdown.legend,
@@ -277,12 +279,19 @@ class _Panel:
         self.set_scale(*(style.nice_range(np.array(ends)) if ends else (0.0, 1.0)))
 
     def set_scale(self, low: float, high: float) -> None:
-        """Let the value axis go from ``low`` to ``high``."""
+        """Let the value axis go from ``low`` to ``high``, or a little further.
+
+        It ends at round numbers: so it stands still, and nothing is sent, through most steps of a
+        slider.
+        """
+        step = style.nice_step(high - low, self._ticks)
+        part = step / ROUND
+        low, high = part * math.floor(low / part + 1e-9), part * math.ceil(high / part - 1e-9)
         if (self._value.min, self._value.max) == (low, high):
             return
         with self._value.hold_sync():
             self._value.min, self._value.max = low, high
-        marked, step = style.ticks(low, high, self._ticks)
+        marked = step * np.arange(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
         style.set_ticks(self.values, marked, style.metric_format(self._metric, step))
 
 

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
-
-from tqdm.std import tqdm
+from typing import Generic, TypeVar
 
 Wish = TypeVar("Wish")
 Answer = TypeVar("Answer")
-PERIOD = 0.15  # seconds between two looks at how far it is
+Watch = Callable[[int, int], object]  # how much is done, and of how much
+
+
+class Unwanted(Exception):
+    """Raised in a work that nobody wishes for any more, to end it."""
 
 
 class Sweeper(Generic[Wish, Answer]):
-    """Fulfils the newest wish, one at a time; what came of a wish that is old by then is dropped.
+    """Fulfils the newest wish, one at a time; an older one is given up as soon as it can be.
 
-    ``work``: makes an answer of a wish. ``done``: called with the wish and its answer, or the
-    exception. ``progress``: called again and again with the wish and the share that is done, None
-    where that is not known. ``lock``: held at each call of the latter two.
+    ``work``: makes an answer of a wish, and tells the function that it is given how far it is; that
+    raises `Unwanted` when the wish is an old one. ``done``: called with the wish and its answer, or
+    the exception. ``progress``: called with the wish and the share that is done, at each further
+    hundredth; None at the beginning. ``lock``: held at each call of the latter two.
     """
 
     def __init__(
         self,
-        work: Callable[[Wish], Answer],
+        work: Callable[[Wish, Watch], Answer],
         done: Callable[[Wish, Answer | Exception], object],
         progress: Callable[[Wish, float | None], object],
         lock: threading.RLock,
@@ -65,37 +68,29 @@ class Sweeper(Generic[Wish, Answer]):
             with self._lock:
                 if self._wish is wish:
                     self._wish = None
-                    self._done(wish, answer)
+                    try:
+                        self._done(wish, answer)
+                    except BaseException:
+                        self._thread = None  # the next wish gets another thread
+                        raise
 
     def _watched(self, wish: Wish) -> Answer | Exception:
-        """Do the work while another thread looks how far it is."""
-        others = _bars()
-        over = threading.Event()
+        """Do the work, tell how far it is, and end it when something else is wished for."""
+        told = 0
 
-        def watch() -> None:
-            while not over.wait(PERIOD):
-                share = _share(_bars() - others)
-                with self._lock:
-                    if self._wish is wish and not over.is_set():
-                        self._progress(wish, share)
+        def watch(done: int, total: int) -> None:
+            nonlocal told
+            if self._wish is not wish:
+                raise Unwanted
+            percent = 100 * done // total
+            if percent == told:
+                return
+            told = percent
+            with self._lock:
+                if self._wish is wish:
+                    self._progress(wish, percent / 100)
 
-        watcher = threading.Thread(target=watch, name="sweep's progress", daemon=True)
-        watcher.start()
         try:
-            return self._work(wish)
+            return self._work(wish, watch)
         except Exception as error:
             return error
-        finally:
-            over.set()
-            watcher.join()
-
-
-def _bars() -> set[Any]:
-    """The progress bars that there are: a sweep has one, which is not seen from a thread."""
-    with tqdm.get_lock():
-        return set(tqdm._instances)
-
-
-def _share(bars: set[Any]) -> float | None:
-    known = [bar.n / bar.total for bar in bars if bar.total]
-    return known[0] if known else None

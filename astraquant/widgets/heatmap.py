@@ -33,11 +33,20 @@ Callback = Callable[[Any, Any], object]
 class HeatmapChart(style.Chart):
     """A heat map that says which cell was clicked; made by `heatmap_chart`."""
 
-    def __init__(self, values: pd.DataFrame, metric: str, title: str, best: _Cell | None) -> None:
+    def __init__(
+        self,
+        values: pd.DataFrame,
+        metric: str,
+        title: str,
+        best: _Cell | None,
+        span: Span | None,
+        room: float,
+    ) -> None:
         """Put the parts together; the arguments were checked by `heatmap_chart`."""
         self._callbacks: list[Callback] = []
+        room = min(room, COLUMN * max(values.shape[1], FEWEST_COLUMNS))
         self._axes = [
-            parameter_axis(values.columns, name_of(values.columns, "column"), "bottom"),
+            parameter_axis(values.columns, name_of(values.columns, "column"), "bottom", room),
             parameter_axis(values.index, name_of(values.index, "row"), "left"),
         ]
         self._image = self._mark_image(*values.shape)
@@ -49,7 +58,7 @@ class HeatmapChart(style.Chart):
         self._head, self._legend = style.header(""), style.legend([])
         self._readout = style.legend([])
         super().__init__([self._head, self._legend, picture, self._readout], "")
-        self._fill(values, metric, title, best)
+        self._fill(values, metric, title, best, span)
 
     def show(
         self,
@@ -58,6 +67,7 @@ class HeatmapChart(style.Chart):
         metric: str,
         title: str,
         mark_best: tuple[Hashable, Hashable] | None = None,
+        span: Span | None = None,
     ) -> None:
         """Draw other values of the same cells into the same figure; the cursor stays where it is.
 
@@ -73,7 +83,7 @@ class HeatmapChart(style.Chart):
                     f"({len(labels)} values) instead of {name_of(axis, 'value')} ({len(axis)}). "
                     "Draw a new one with heatmap_chart."
                 )
-        self._fill(values, metric, title, _place(values, mark_best))
+        self._fill(values, metric, title, _place(values, mark_best), span)
 
     def move_cursor(self, cell: tuple[Hashable, Hashable] | None) -> None:
         """Put the cursor on the cell of (x value, y value) and read it; None takes it away.
@@ -91,11 +101,18 @@ class HeatmapChart(style.Chart):
         """Call ``callback(x value, y value)`` with the parameters of each cell that is clicked."""
         self._callbacks.append(callback)
 
-    def _fill(self, values: pd.DataFrame, metric: str, title: str, best: _Cell | None) -> None:
+    def _fill(
+        self,
+        values: pd.DataFrame,
+        metric: str,
+        title: str,
+        best: _Cell | None,
+        span: Span | None,
+    ) -> None:
         self._values, self._metric = values, metric
         cells = values.to_numpy(float)
         known = np.isfinite(cells)
-        self._low, self._high = _range(cells[known])
+        self._low, self._high = _range(np.append(cells[known], span or ()))
         _change_image(self._image, _png(cells, self._low, self._high, metric))
         entries = []
         with self._best.hold_sync():
@@ -149,6 +166,7 @@ class HeatmapChart(style.Chart):
             stroke_width=1.5,
             default_size=90,
             visible=False,
+            apply_clip=False,  # else it would be cut in half in a small cell at the edge
         )
         mark.on_element_click(lambda *_: self._choose(mark.x[0], mark.y[0]))  # it hides its cell
         return mark
@@ -174,6 +192,9 @@ class HeatmapChart(style.Chart):
 
 
 _Cell = tuple[int, int]  # column and row
+Span = tuple[float, float]
+ROOM = 480  # pixels for the cells where a page is narrow
+COLUMN, FEWEST_COLUMNS = 80, 4  # pixels of the widest cell; no picture is narrower than so many
 
 
 def heatmap_chart(
@@ -182,6 +203,8 @@ def heatmap_chart(
     metric: str,
     title: str,
     mark_best: tuple[Hashable, Hashable] | None = None,
+    span: Span | None = None,
+    room: float = ROOM,
 ) -> HeatmapChart:
     """Draw ``values`` of ``metric`` as a heat map.
 
@@ -192,12 +215,15 @@ def heatmap_chart(
     ``attrs["source"]`` that says "synthetic" puts a badge beside the title.
     metric: sets name, unit and colours: red to blue around zero where the sign says loss or gain.
     mark_best: (x value, y value) of the cell to mark as the best.
+    span: values (lowest, highest) that the colours span too: maps given the same can be compared.
+    room: pixels that all cells have side by side at the least; labels that would touch are left
+        out.
 
     Raises `DataError` for an empty table, several index levels, repeated values or an unknown best.
     """
     for axis, what in ((values.index, "rows"), (values.columns, "columns")):
         check_labels(axis, what)
-    return HeatmapChart(values, metric, title, _place(values, mark_best))
+    return HeatmapChart(values, metric, title, _place(values, mark_best), span, room)
 
 
 def _place(
@@ -221,6 +247,9 @@ def _set_cell(mark: bq.Scatter, cell: _Cell) -> None:
 
 def _change_image(mark: bq.Image, png: bytes) -> None:
     """Show another picture: bqplot notices a new widget only, and the former one is in the way."""
+    if not mark.image.value:  # nobody has seen it yet
+        mark.image.value = png
+        return
     former = mark.image
     mark.image = ipw.Image(value=png, format="png")
     for widget in (former, former.layout):
@@ -330,6 +359,13 @@ def line_chart(values: pd.Series, *, metric: str, title: str) -> LineChart:
     return chart
 
 
+def span_of(values: pd.Series) -> Span | None:
+    """The lowest and the highest of the finite ``values``, None if there is none."""
+    numbers = values.to_numpy(float)
+    known = numbers[np.isfinite(numbers)]
+    return (float(known.min()), float(known.max())) if len(known) else None
+
+
 def _range(known: Array) -> tuple[float, float]:
     """Lowest and highest value, some room around them where they are equal."""
     if not len(known):
@@ -394,7 +430,10 @@ def _plot(
     """The heat map itself and its height: few cells get a small picture, not huge cells."""
     left = 40 + 7 * max(len(label) for label in axes[1].tick_labels.values())
     axes[1].label_offset = f"{left - 22}px"
-    height, width = 70 + min(370, 60 * max(rows, 2)), left + 20 + 80 * max(columns, 4)
+    height, width = (
+        70 + min(370, 60 * max(rows, 2)),
+        left + 20 + COLUMN * max(columns, FEWEST_COLUMNS),
+    )
     margin = {"top": 10, "bottom": 60, "left": left, "right": 20}
     return _figure(marks, axes, f"min(100%, {width}px)", height, margin), height
 

@@ -69,10 +69,10 @@ class Controls:
             value=True, description="Follow", icon="step-forward", layout=narrow,
             tooltip="Keep the newest candle in view (dragging the chart turns it off)",
         )  # fmt: skip
-        self.older = _button("", "chevron-left", "Show earlier candles")
-        self.newer = _button("", "chevron-right", "Show later candles")
-        self.zoom_in = _button("", "search-plus", "Zoom in: fewer candles")
-        self.zoom_out = _button("", "search-minus", "Zoom out: more candles")
+        self.older = _icon("Earlier", "chevron-left", "Show earlier candles")
+        self.newer = _icon("Later", "chevron-right", "Show later candles")
+        self.zoom_in = _icon("Zoom in", "search-plus", "Zoom in: fewer candles")
+        self.zoom_out = _icon("Zoom out", "search-minus", "Zoom out: more candles")
         self.zoom_all = _button("All", "", "Show as many candles as can be told apart")
         self.drop = _button(
             "Drop connection",
@@ -118,8 +118,14 @@ def _plain(value: Scalar) -> Scalar:
 
 
 def _button(text: str, icon: str, tooltip: str) -> ipw.Button:
-    width = "auto" if text else "40px"
-    return ipw.Button(description=text, icon=icon, tooltip=tooltip, layout=ipw.Layout(width=width))
+    return ipw.Button(description=text, icon=icon, tooltip=tooltip, layout={"width": "auto"})
+
+
+def _icon(name: str, icon: str, tooltip: str) -> ipw.Button:
+    """A button that shows an icon alone, and is called ``name``."""
+    button = ipw.Button(description=name, icon=icon, tooltip=tooltip, layout={"width": "40px"})
+    button.add_class(style.ICON_ONLY)
+    return button
 
 
 def _slider(parameter: Parameter, value: Scalar) -> Any:

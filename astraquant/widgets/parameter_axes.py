@@ -14,6 +14,7 @@ from . import style
 
 Array = np.ndarray[Any, Any]
 LABELLED = 12  # of an axis with more values than these only some are labelled
+LETTER, BETWEEN = 6.5, 10  # pixels: a letter's width at the most, and from a label to the next
 
 
 def check_labels(labels: pd.Index, what: str) -> None:
@@ -33,9 +34,17 @@ def check_labels(labels: pd.Index, what: str) -> None:
         )
 
 
-def parameter_axis(labels: pd.Index, name: str, side: str) -> bq.Axis:
-    """An axis of equal cells: cell k lies at k and bears the k-th parameter value."""
-    shown = _labelled(labels)
+def parameter_axis(labels: pd.Index, name: str, side: str, room: float | None = None) -> bq.Axis:
+    """An axis of equal cells: cell k lies at k and bears the k-th parameter value.
+
+    ``room``: pixels that it is long at the least, where labels stand side by side: so many are
+    shown as do not touch.
+    """
+    most = LABELLED
+    if room is not None:
+        longest = max(len(say_parameter(label)) for label in labels)
+        most = max(2, min(most, int(room / (LETTER * longest + BETWEEN))))
+    shown = _labelled(labels, most)
     uneven = pd.api.types.is_numeric_dtype(labels) and not _even(labels.to_numpy(float))
     return bq.Axis(
         scale=bq.LinearScale(min=-0.5, max=len(labels) - 0.5, allow_padding=False),
@@ -63,18 +72,18 @@ def number_axis(at: Array, name: str) -> bq.Axis:
     )
 
 
-def _labelled(labels: pd.Index) -> list[int]:
+def _labelled(labels: pd.Index, most: int) -> list[int]:
     """Which cells get a label: all of a few, else those at round values, else every n-th."""
     count = len(labels)
-    if count <= LABELLED:
+    if count <= most:
         return list(range(count))
     if pd.api.types.is_numeric_dtype(labels) and _even(numbers := labels.to_numpy(float)):
-        step = style.nice_step(float(np.ptp(numbers)), LABELLED - 1)
+        step = style.nice_step(float(np.ptp(numbers)), most - 1)
         for multiple in (step, 2 * step):  # 2 * step: where 1, 2, 5 does not hit the values
             hits = np.flatnonzero(np.abs(numbers / multiple - np.round(numbers / multiple)) < 1e-9)
-            if len(hits) > LABELLED // 3:
+            if len(hits) > most // 3:
                 return [int(k) for k in hits]
-    return list(range(0, count, math.ceil(count / LABELLED)))
+    return list(range(0, count, math.ceil(count / most)))
 
 
 def _even(numbers: Array) -> bool:

@@ -54,7 +54,14 @@ UNITS = {
 # Until a notebook is run, JupyterLab puts a broken link in front of every part of a stored picture,
 # which pushes the marks of bqplot's figures off their axes. That of the whole picture is kept.
 _CLASS = "astraquant-chart"
-_ONE_LINK = f"<style>.{_CLASS} .jupyter-widgets-disconnected::before{{display:none}}</style>"
+_ONE_LINK = f".{_CLASS} .jupyter-widgets-disconnected::before{{display:none}}"
+# What is written on a button is its name for a screen reader, a tooltip is not: so where there is
+# room for an icon alone the name is there, but not drawn.
+ICON_ONLY = "astraquant-icon"
+_NAMED = (
+    f".{_CLASS} .{ICON_ONLY}{{font-size:0;display:flex;align-items:center;justify-content:center}}"
+    f".{_CLASS} .{ICON_ONLY} i{{font-size:13px;margin:0}}"
+)
 
 
 class Chart(ipw.VBox):  # type: ignore[misc]  # ipywidgets is untyped
@@ -72,13 +79,13 @@ class Chart(ipw.VBox):  # type: ignore[misc]  # ipywidgets is untyped
 
 def parts_of(widget: ipw.Widget) -> list[ipw.Widget]:
     """The widget and all that it is made of, layouts, scales and axes included, each once."""
-    found: dict[str, ipw.Widget] = {}
+    found: dict[int, ipw.Widget] = {}  # by identity: one that is closed has no model_id
     waiting: list[Any] = [widget]
     while waiting:
         one = waiting.pop()
         if isinstance(one, ipw.Widget):
-            if one.model_id not in found:
-                found[one.model_id] = one
+            if id(one) not in found:
+                found[id(one)] = one
                 waiting += [getattr(one, name) for name in one.keys]
         elif isinstance(one, dict):
             waiting += one.values()
@@ -115,7 +122,7 @@ def header_html(title: str, *, synthetic: bool = False, venue: str = "", note: s
     )
     small = f'<span style="opacity:.75">{escape(note)}</span>' if note else ""
     return _html(
-        f"{_ONE_LINK}"
+        f"<style>{_ONE_LINK}{_NAMED}</style>"
         '<div style="display:flex;flex-wrap:wrap;gap:2px 12px;align-items:baseline">'
         f'<span style="font-size:16px;font-weight:600">{escape(title)}</span>{badge}{small}</div>'
     )

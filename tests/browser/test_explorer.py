@@ -176,6 +176,13 @@ def check_zoom(page: Page, shoot: Shoot) -> None:
     assert after[0] < before[0] - 1000
     assert after[1] - after[0] == pytest.approx(before[1] - before[0], rel=1e-6)
     show_both_themes(page, shoot, "explorer_zoomed")
+    for name in ("Earlier", "Later", "Zoom in", "Zoom out"):  # an icon alone has a name too
+        button = page.get_by_role("button", name=name)
+        button.click()
+        assert button.evaluate("one => one.scrollWidth <= one.clientWidth")
+    page.wait_for_function(READY, timeout=PATIENCE)
+    moved = ast.literal_eval(kernel(page, "", window)[0])
+    assert moved == pytest.approx(after, rel=1e-9)  # there and back again
     page.get_by_role("button", name="Reset").click()
     expect(sticks).to_have_count(0)
     whole = "explorer._panels.window == explorer._bars('5m').whole"
@@ -192,7 +199,7 @@ def check_keyboard(page: Page) -> None:
             const one = document.activeElement;
             const row = one.closest('.widget-inline-hbox');
             const label = row?.querySelector('.widget-label')?.textContent;
-            return label || one.textContent.trim() || one.title;
+            return label || one.textContent.trim();
         }""")
         )
         page.keyboard.press("Tab")
