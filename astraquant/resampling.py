@@ -7,12 +7,14 @@ taken from left to right in both forms, so that the table and the stream agree b
 
 from __future__ import annotations
 
+import functools
 import math
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
-from ._compile import as_input, compiled
+from ._compile import WORTH_A_THREAD, as_input, compiled, side_by_side
 from .candles import (
     COLUMNS,
     EXTRA_COLUMNS,
@@ -239,22 +241,33 @@ def _join(table: pd.DataFrame, bins: Bins) -> dict[str, Floats]:
     # A kernel takes all columns: in place of one that is not there volume is added up once more.
     given = [as_input(table[name if name in table else "volume"].to_numpy()) for name in names]
     prices, sums = tuple(given[: len(PRICES)]), tuple(given[len(PRICES) :])
-    _join_rows(bins.first, bins.after, prices, sums, joined)
+    halves = [0, len(bins.first) // 2, len(bins.first)]
+    work = [
+        functools.partial(_join_rows, bins.first, bins.after, prices, sums, joined, begin, end)
+        for begin, end in pairwise(halves)
+    ]
+    if len(table) > WORTH_A_THREAD:
+        side_by_side(*work)
+    else:
+        for half in work:
+            half()
     return dict(zip(names, joined, strict=True))
 
 
 @compiled
 def _join_rows(
-    first: Times, after: Times, prices: tuple[Floats, ...], sums: tuple[Floats, ...], joined: Floats
-) -> None:
-    """Rows first[k] .. after[k] - 1 into joined[:, k], the sums from left to right.
+    first: Times, after: Times, prices: tuple[Floats, ...], sums: tuple[Floats, ...],
+    joined: Floats, begin: int, end: int,
+) -> None:  # fmt: skip
+    """Rows first[k] .. after[k] - 1 into joined[:, k] for k from ``begin`` to ``end`` - 1.
 
+    Sums are taken from left to right.
     (numpy would add in pairs.) One loop for all columns: an addition has to wait for the one before
     it in its own sum, but not for those of the others.
     """
     open_, high, low, close = prices
     volume, quote_volume, trades, taker_volume, taker_quote_volume = sums
-    for k in range(len(first)):
+    for k in range(begin, end):
         top, bottom = high[first[k]], low[first[k]]
         sum_0 = sum_1 = sum_2 = sum_3 = sum_4 = 0.0
         # Unsigned, a row can't be one counted from the end: the compiler spares a test of each.

@@ -19,6 +19,7 @@ from .words import ALL
 Array = np.ndarray[Any, np.dtype[Any]]
 RELATIONS = ("<", "<=", ">", ">=", "==", "!=")
 SIDED = ("choice", "side", "bits")  # last steps of what says itself whether to be short
+COMPARED = frozenset({*RELATIONS, "crossed_above", "crossed_below"})
 LOGIC = {"&": do.AND, "|": do.OR, "^": do.XOR}
 DEEPEST = 150  # of nested conditions; beyond that a strategy is run over arrays
 
@@ -54,7 +55,7 @@ class Reader:
         if depth > DEEPEST:
             raise Unread(TOO_DEEP)
         op = node.op
-        if op in RELATIONS or op in ("crossed_above", "crossed_below"):
+        if op in COMPARED:
             step: tuple[Any, ...] = (op, self._leaf(node.args[0]), self._leaf(node.args[1]))
         elif op == "constant":
             step = (op, bool(node.value))
@@ -111,7 +112,7 @@ def only_compared(shape: Shape) -> list[tuple[int, int]]:
     """Leaves that are compared with one other leaf only, each with that other one."""
     others: dict[int, set[int]] = {}
     for op, *parts in shape:
-        if op in RELATIONS or op.startswith("crossed"):
+        if op in COMPARED:
             for place, other in (parts, parts[::-1]):
                 others.setdefault(place, set()).add(other)
     return [(place, found.pop()) for place, found in others.items() if len(found) == 1]
@@ -162,7 +163,7 @@ class Compiler:
             return bits[0], bits[1]
         if op == "constant":
             return self._fixed(parts[0])
-        if op in RELATIONS or op.startswith("crossed"):
+        if op in COMPARED:
             return self._relation(op, *parts)
         if op == "choice":
             condition, yes, no = (made[part] for part in parts)

@@ -28,7 +28,7 @@ ROUGH = 1e3  # ratio of prices in a block beyond which differences of sums of cl
 BYTES_PER_NUMBER = 10  # of a row in a block, its key included
 FEWEST = 256  # rows of a block for which there is always room
 BYTES_PER_NODE = 1_500  # measured: of a traced node, the recipes and rows that come of it
-TOGETHER = 256  # neighbours go to the same core: they share rows
+TOGETHER = 128  # neighbours go to the same core: they share rows
 SMALL = 2**24  # bars times trials that are not worth a second thread
 
 

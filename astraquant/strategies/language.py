@@ -30,13 +30,13 @@ def hold(enter: Any, exit: Any) -> Any:
     graph = graph_of((enter, exit))
     if graph is None:
         return held(*_aligned("hold", enter=(enter, "b"), exit=(exit, "b")))
-    nodes = graph.lift(enter), graph.lift(exit)
-    for name, node in zip(("enter", "exit"), nodes, strict=True):
-        if node.kind != "boolean":
-            raise StrategyError(
-                f"hold({name}=...) takes a condition such as a > b, not a series of numbers"
-            )
-    return graph.node("boolean", "hold", nodes)
+    start, stop = graph.lift(enter), graph.lift(exit)
+    if start.kind != "boolean" or stop.kind != "boolean":
+        name = "exit" if start.kind == "boolean" else "enter"
+        raise StrategyError(
+            f"hold({name}=...) takes a condition such as a > b, not a series of numbers"
+        )
+    return graph.node("boolean", "hold", (start, stop))
 
 
 def crossed_above(a: Any, b: Any) -> Any:
@@ -55,10 +55,10 @@ def crossed_below(a: Any, b: Any) -> Any:
 def _crossed(name: str, a: Any, b: Any) -> Any:
     graph = graph_of((a, b))
     if graph is not None:
-        nodes = graph.lift(a), graph.lift(b)
-        if any(node.kind != "number" for node in nodes):
+        one, other = graph.lift(a), graph.lift(b)
+        if one.kind != "number" or other.kind != "number":
             raise StrategyError(f"{name} takes series of numbers, not conditions")
-        return graph.node("boolean", name, nodes)
+        return graph.node("boolean", name, (one, other))
     left, right = _aligned(name, a=(a, "iuf"), b=(b, "iuf"))
     return crossed(left.astype(np.float64), right.astype(np.float64), name == "crossed_above")[0]
 
