@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import naive
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import strategies as st
 
@@ -87,6 +88,11 @@ def assert_row(row, got, expected, skip=()):
         same = got[name] == pytest.approx(value, rel=1e-9, abs=1e-10, nan_ok=True)
         assert same, (row, name, got[name], value)
     assert got["trades"] == expected["trades"]
+
+
+def assert_same(one, other):
+    """Two tables are the same, to the last bit."""
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
 # The engine's rows and decisions, driven by hand.
