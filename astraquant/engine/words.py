@@ -1,4 +1,4 @@
-"""Sixty-four bars in one machine word: comparisons, set bits, and the latch behind `hold`.
+"""Sixty-four bars in one machine word: comparisons, and where its bits are set.
 
 Bit k of a word is bar k of its group of 64. The intrinsics are plain LLVM: a comparison of vectors
 and a bit-cast, which every processor's backend turns into its own instructions (AVX-512, AVX2,
@@ -16,68 +16,43 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .._compile import compiled
-
 Array = np.ndarray[Any, np.dtype[Any]]
 WORD = 64
 ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 ONE = np.uint64(1)
 
 
-def _vector(context: Any, builder: Any, array_type: Any, array: Any, at: Any, lanes: int) -> Any:
-    """``lanes`` neighbours of a one-dimensional contiguous array, from element ``at`` on."""
+def _vector(context: Any, builder: Any, array_type: Any, array: Any, at: Any) -> Any:
+    """64 neighbours of a one-dimensional contiguous array, from element ``at`` on."""
     data = context.make_array(array_type)(context, builder, array).data
     element = context.get_data_type(array_type.dtype)
     pointer = builder.gep(data, [at])
-    pointer = builder.bitcast(pointer, ir.VectorType(element, lanes).as_pointer())
+    pointer = builder.bitcast(pointer, ir.VectorType(element, WORD).as_pointer())
     loaded = builder.load(pointer)
     loaded.align = array_type.dtype.bitwidth // 8
     return loaded
 
 
-def _comparison(lanes: int, compare: Callable[[Any, Any, Any], Any]) -> Any:
-    """An intrinsic (a, i, b, j) -> bits of ``compare`` on a[i:i + lanes] and b[j:j + lanes]."""
+def _comparison(compare: Callable[[Any, Any, Any], Any]) -> Any:
+    """An intrinsic (a, i, b, j) -> the word of ``compare`` on a[i:i + 64] and b[j:j + 64]."""
 
     def typing(context: Any, a: Any, i: Any, b: Any, j: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             a_type, _, b_type, _ = signature.args
-            left = _vector(context, builder, a_type, args[0], args[1], lanes)
-            right = _vector(context, builder, b_type, args[2], args[3], lanes)
-            bits = builder.bitcast(compare(builder, left, right), ir.IntType(lanes))
-            return bits if lanes == WORD else builder.zext(bits, ir.IntType(WORD))
+            left = _vector(context, builder, a_type, args[0], args[1])
+            right = _vector(context, builder, b_type, args[2], args[3])
+            return builder.bitcast(compare(builder, left, right), ir.IntType(WORD))
 
         return types.uint64(a, types.intp, b, types.intp), generate
 
     return intrinsic(typing)
 
 
-# Keys are int16, one comparison makes a whole word; numbers are float64, four make one.
-keys_above = _comparison(64, lambda b, x, y: b.icmp_signed(">", x, y))
-keys_equal = _comparison(64, lambda b, x, y: b.icmp_signed("==", x, y))
-_above = _comparison(16, lambda b, x, y: b.fcmp_ordered(">", x, y))
-_ordered = _comparison(16, lambda b, x, y: b.fcmp_ordered("ord", x, y))
-
-
-@compiled
-def numbers_above(a: Array, i: int, b: Array, j: int) -> Any:
-    """Word of a > b over 64 numbers from ``i`` and ``j`` on; a NaN is above nothing."""
-    return (
-        _above(a, i, b, j)
-        | _above(a, i + 16, b, j + 16) << np.uint64(16)
-        | _above(a, i + 32, b, j + 32) << np.uint64(32)
-        | _above(a, i + 48, b, j + 48) << np.uint64(48)
-    )
-
-
-@compiled
-def numbers_known(a: Array, i: int, b: Array, j: int) -> Any:
-    """Word of the bars in which neither of 64 numbers is NaN."""
-    return (
-        _ordered(a, i, b, j)
-        | _ordered(a, i + 16, b, j + 16) << np.uint64(16)
-        | _ordered(a, i + 32, b, j + 32) << np.uint64(32)
-        | _ordered(a, i + 48, b, j + 48) << np.uint64(48)
-    )
+# Keys are int16, numbers float64; a comparison that has to be ordered is False for a NaN.
+keys_above = _comparison(lambda b, x, y: b.icmp_signed(">", x, y))
+keys_equal = _comparison(lambda b, x, y: b.icmp_signed("==", x, y))
+numbers_above = _comparison(lambda b, x, y: b.fcmp_ordered(">", x, y))
+numbers_known = _comparison(lambda b, x, y: b.fcmp_ordered("ord", x, y))  # neither is a NaN
 
 
 def _lowest_bit(context: Any, word: Any) -> Any:
