@@ -67,6 +67,15 @@ def kernel(page: Page, code: str, *names: str) -> list[str]:
     return found
 
 
+def wait_for_kernel(page: Page, condition: str) -> None:
+    """Wait until an expression is true where the notebook runs.
+
+    Steps of the mouse reach the kernel one by one, each when it is done with the one before.
+    """
+    wanted = f"async condition => (await ({RUN})(['', [condition]]))[0] === 'True'"
+    page.wait_for_function(wanted, arg=condition, timeout=PATIENCE)
+
+
 def show_both_themes(page: Page, shoot: Shoot, name: str) -> None:
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
