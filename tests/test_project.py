@@ -164,7 +164,10 @@ def test_conda_gives_what_pip_gives() -> None:
     wanted = dict(map(bounds, PYPROJECT["project"]["dependencies"]))
     del wanted["numba"]  # comes with pip's vectorbt, at the version made for it
     assert wanted.items() <= conda.items()
-    tools = dict(map(bounds, PYPROJECT["dependency-groups"]["test"]))
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    parts = [PYPROJECT["dependency-groups"]["test"]]
+    parts += [listed for name, listed in extras.items() if name != "bench"]
+    tools = dict(bounds(line) for part in parts for line in part)
     assert conda.keys() - wanted.keys() - {"python", "pip"} <= tools.keys()
     assert all(conda[name] == tools[name] for name in conda.keys() & tools.keys())
 
