@@ -1,4 +1,4 @@
-"""The ledger of one run: positions and prices in, fills, trades and equity out.
+"""The ledger of one run: fills and closes in, trades and equity out.
 
 The rules are the contract's (README): every purchase spends all equity, quantity =
 equity / (fill x (1 + cost)), long or short alike; a reversal closes and opens at the same fill and
@@ -13,14 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._compile import as_input, compiled
+from .stops import SIGNAL
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+# How a trade ended: by the signal, not yet, in ruin, or by a stop: `FIRST_STOP` + its reason.
 CLOSED, OPEN, RUINED = 0, 1, 2
+FIRST_STOP = 2
 # A stake that shrinks to this share is lost: what is left of it is a rounding error.
 NOTHING = 1e-12
-# Bars marked in one go, few enough to stay in the cache, and bars compared in one go.
-STRETCH, LEAP = 4096, 64
+# Bars marked in one go, few enough to stay in the cache.
+STRETCH = 4096
 
 # One trade. Bars are counted within the run. An open trade exits at the last bar and close, marked
 # without a cost; a ruined one at the bar and price of the ruin. `profit` is money after costs,
@@ -54,20 +57,16 @@ class Ledger(NamedTuple):
     trades: Array
 
 
-def run_ledger(
-    target: Array, price: Array, close: Array, *, cost: float, slippage: float, cash: float
-) -> Ledger:
-    """Trade ``target`` (int8: what to hold from the fill in each bar on) at ``price``.
+def run_ledger(fills: Array, close: Array, *, cost: float, slippage: float, cash: float) -> Ledger:
+    """Book ``fills`` (dtype `stops.FILL`, in time order) and mark at every ``close``.
 
-    All arrays have one value per bar; no NaN. ``cost`` and ``slippage`` are fractions in [0, 1).
+    ``close``: float64, one value per bar; no NaN. ``cost`` and ``slippage``: fractions in [0, 1).
     """
-    target = as_input(target)
-    trades = np.zeros(_count_entries(target), TRADE)
-    equity, returns = np.empty((2, len(target)))
-    held = np.empty(len(target), np.int8)
+    trades = np.zeros(np.count_nonzero(fills["side"]), TRADE)
+    equity, returns = np.empty((2, len(close)))
+    held = np.empty(len(close), np.int8)
     made = _run(
-        target,
-        as_input(price),
+        as_input(fills),
         as_input(close),
         float(cost),
         float(slippage),
@@ -109,8 +108,7 @@ def _close(
 
 @compiled
 def _run(
-    target: Array,
-    price: Array,
+    fills: Array,
     close: Array,
     cost: float,
     slippage: float,
@@ -124,21 +122,24 @@ def _run(
     # last digits still counts its trades and returns exactly.
     stake, side, entry, made = cash, 0, 0.0, 0
     now = 1.0  # equity at the last close in stakes
-    begin = 0
-    while begin < len(target):
-        if target[begin] != side:
+    begin = k = 0
+    while begin < len(close):
+        while k < len(fills) and fills[k]["bar"] == begin:
+            price = fills[k]["price"]
             if side != 0:
-                fill = price[begin] * (1.0 - side * slippage)
+                fill = price * (1.0 - side * slippage)
                 growth = _worth(side, entry, fill, cost, cost)
-                _close(trades[made - 1], begin, fill, growth, cost, CLOSED)
+                reason = fills[k]["reason"]
+                status = CLOSED if reason == SIGNAL else FIRST_STOP + reason
+                _close(trades[made - 1], begin, fill, growth, cost, status)
                 if growth <= NOTHING:
                     _end_at_zero(begin, equity, returns, held)
                     return made
                 stake *= growth
                 now /= growth
-            side = target[begin]
+            side = fills[k]["side"]
             if side != 0:
-                entry = price[begin] * (1.0 + side * slippage)
+                entry = price * (1.0 + side * slippage)
                 trade = trades[made]
                 trade["direction"] = side
                 trade["entry_bar"] = begin
@@ -148,7 +149,8 @@ def _run(
                 trade["profit"] = stake
                 trade["result"] = 1.0 + cost  # stake / (quantity x entry)
                 made += 1
-        end = _end_of_stretch(target, begin)
+            k += 1
+        end = min(fills[k]["bar"] if k < len(fills) else len(close), begin + STRETCH)
         bars = close[begin:end]
         alive = _mark(side, entry, bars, cost, stake, now, equity[begin:end], returns[begin:end])
         held[begin:end] = side
@@ -160,34 +162,8 @@ def _run(
         now = _worth(side, entry, bars[-1], cost, 0.0) if side != 0 else 1.0
         begin = end
     if side != 0:
-        _close(trades[made - 1], len(target) - 1, close[-1], now, 0.0, OPEN)
+        _close(trades[made - 1], len(close) - 1, close[-1], now, 0.0, OPEN)
     return made
-
-
-@compiled
-def _count_entries(target: Array) -> int:
-    count = 0
-    for i in range(1, len(target)):
-        count += (target[i] != 0) & (target[i] != target[i - 1])
-    return count + int(len(target) > 0 and target[0] != 0)
-
-
-@compiled
-def _end_of_stretch(target: Array, begin: int) -> int:
-    """The bar after the last that wants what bar ``begin`` does, or STRETCH bars on."""
-    ahead = target[begin : begin + STRETCH]
-    end = 0
-    while end < len(ahead):
-        block = ahead[end : end + LEAP]
-        change = False
-        for i in range(len(block)):
-            change |= block[i] != ahead[0]
-        if change:
-            break
-        end += len(block)
-    while end < len(ahead) and ahead[end] == ahead[0]:
-        end += 1
-    return begin + end
 
 
 @compiled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -10,18 +11,19 @@ import numpy as np
 import pandas as pd
 
 from . import metrics, timeframes
-from .accounting import OPEN, RUINED, Ledger
+from .accounting import FIRST_STOP, OPEN, RUINED, Ledger
 from .errors import StrategyError
 from .evaluation import Shared, evaluate, reachable
 from .expressions import Node
 from .reports import backtest_html, simulated
-from .runs import OPTIONS, Market, Options, check_order, run
+from .runs import OPTIONS, STOPS, Market, Options, check_order, run
 from .strategies.definition import Strategy
 from .strategies.running import Decision, Tracer, decide, describe
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _FIGURES = pd.Index(list(metrics.DEFINITIONS))  # made once: a slider asks for figures at each step
 STATUS = {0: "closed", OPEN: "open", RUINED: "ruined"}
+STATUS |= {FIRST_STOP + reason: name for reason, name in enumerate(STOPS, start=1)}
 
 
 def backtest(
@@ -34,6 +36,9 @@ def backtest(
     fill: str = "open",
     direction: str = "long",
     cash: float = 10_000.0,
+    stop_loss: float | None = None,
+    take_profit: float | None = None,
+    trailing_stop: float | None = None,
     start: object = None,
     end: object = None,
     **parameters: Any,
@@ -43,13 +48,16 @@ def backtest(
     ``timeframe``: resample to it first. ``cost``: fraction of the traded value per side.
     ``slippage``: fraction by which a fill is worse. ``fill``: "open" of the next bar, or "close" of
     the deciding one (optimistic). ``direction``: what a boolean signal means, "long", "short" or
-    "both". ``start``, ``end`` (UTC): the bars that are evaluated, start <= time < end; earlier
-    candles only warm the indicators up. The rest are the strategy's own parameters.
+    "both". ``stop_loss``, ``take_profit``, ``trailing_stop``: fractions of the price at which a
+    position is left before its signal says so, watched in the candles as given, even where those
+    are finer than ``timeframe``. ``start``, ``end`` (UTC): the bars that are evaluated, start <=
+    time < end; earlier candles only warm the indicators up. The rest are the strategy's own
+    parameters.
 
     Raises `DataError` for candles and `StrategyError` for options and parameters it can't honour.
     """
     check_order(candles, strategy)
-    options = Options(cost, slippage, fill, direction, cash)
+    options = Options(cost, slippage, fill, direction, cash, stop_loss, take_profit, trailing_stop)
     for name, value in parameters.items():
         if isinstance(value, list | tuple | range | np.ndarray):
             raise StrategyError(
@@ -132,7 +140,8 @@ class Backtest:
 
         Times are those of the bars (their open time); ``exit_time`` of an open trade is NaT and its
         ``exit_price`` the last close. ``profit`` is after costs, ``return`` = profit / (quantity x
-        entry price), ``bars`` how long it was held, ``status`` closed, open or ruined.
+        entry price), ``bars`` how long it was held. ``status``: closed (by the signal), open,
+        ruined, or the name of the stop that closed it.
         """
         raw, index = self._ledger.trades, self._market.index
         still_open = raw["status"] == OPEN
@@ -157,8 +166,9 @@ class Backtest:
     def pending(self) -> int | None:
         """The position decided at the last close and not filled any more; None if it is held."""
         wanted = int(self._decision.position[-1])
-        held = int(self._market.targets(self._decision.position, self.options.fill)[-1])
-        return None if self._ruined or wanted == held else wanted
+        filled = int(self._market.targets(self._decision.position, self.options.fill)[-1])
+        held = int(self._ledger.held[-1])  # nothing, where a stop has left what was filled
+        return None if self._ruined or wanted in (filled, held) else wanted
 
     @property
     def _ruined(self) -> bool:
@@ -243,6 +253,7 @@ class Backtest:
         target = np.ones(len(bars["close"]), np.int8)
         if options.fill == "open":
             target[0] = 0  # the first decision is made at the first close
+        options = replace(options, stop_loss=None, take_profit=None, trailing_stop=None)
         equity = run(self._market, target, options).equity
         return pd.Series(equity, index=self._market.index)
 
@@ -282,6 +293,8 @@ def _notes(result: Backtest) -> list[str]:
         notes.append(text)
     if options.fill == "close":
         notes.append("Filled at the very close that decides: optimistic.")
+    if options.stops.any and market.watched_timeframe != market.timeframe:
+        notes.append(f"Stops were watched in candles of {market.watched_timeframe}.")
     if (ledger.trades["direction"] < 0).any():
         notes.append("Shorts are hypothetical on spot: no borrowing cost is counted.")
     if result._ruined:

@@ -15,7 +15,7 @@ from scipy.optimize import brentq
 
 from . import timeframes
 from ._compile import as_input, compiled
-from .accounting import CLOSED, OPEN, Ledger
+from .accounting import OPEN, RUINED, Ledger
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -189,7 +189,7 @@ def _tally(trades: Array, volume: Array) -> Any:
         fees = _plus(fees, trade["fees"])
         traded = _plus(traded, trade["quantity"] * trade["entry_price"])
         empty += volume[trade["entry_bar"]] == 0
-        if trade["status"] == CLOSED:  # a ruined trade ends without a fill
+        if trade["status"] not in (OPEN, RUINED):  # which end without a fill
             traded = _plus(traded, trade["quantity"] * trade["exit_price"])
             empty += volume[trade["exit_bar"]] == 0
         if trade["status"] == OPEN:
@@ -224,7 +224,7 @@ def _log_growth(trades: Array, cost: float) -> float:
     for k in range(len(trades)):
         trade = trades[k]
         ratio = trade["exit_price"] / trade["entry_price"]
-        exit_cost = cost if trade["status"] == CLOSED else 0.0
+        exit_cost = 0.0 if trade["status"] in (OPEN, RUINED) else cost
         if trade["direction"] > 0:
             step = ratio * (1.0 - exit_cost) / (1.0 + cost)
         else:

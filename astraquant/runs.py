@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -16,13 +17,15 @@ from .accounting import Ledger, run_ledger
 from .candles import check_candles, content_hash
 from .errors import DataError, StrategyError, unknown
 from .resampling import resample
+from .stops import NONE, Stops, Watched, find_fills, find_stopped_fills
 from .strategies.definition import Strategy
 from .strategies.running import DIRECTIONS, columns_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FILLS = ("open", "close")
 # Of backtest, for an error that suggests the nearest name.
-OPTIONS = ("timeframe", "cost", "slippage", "fill", "direction", "cash", "start", "end")
+STOPS = Stops._fields
+OPTIONS = ("timeframe", "cost", "slippage", "fill", "direction", "cash", *STOPS, "start", "end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,9 @@ class Options:
     fill: str = "open"
     direction: str = "long"
     cash: float = 10_000.0
+    stop_loss: float | None = None
+    take_profit: float | None = None
+    trailing_stop: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("cost", "slippage"):
@@ -48,10 +54,18 @@ class Options:
             raise StrategyError(f"cash={self.cash!r}: expected a positive amount of money")
         for name in ("cost", "slippage", "cash"):  # plain numbers, as a passport needs them
             object.__setattr__(self, name, float(getattr(self, name)))
+        for name in STOPS:
+            object.__setattr__(self, name, _check_stop(name, getattr(self, name)))
         if self.fill not in FILLS:
             raise StrategyError(unknown("fill", self.fill, FILLS))
         if self.direction not in DIRECTIONS:
             raise StrategyError(unknown("direction", self.direction, DIRECTIONS))
+
+    @property
+    def stops(self) -> Stops:
+        """The stops as numbers, infinite where there is none."""
+        given = (getattr(self, name) for name in STOPS)
+        return Stops(*(NONE if value is None else value for value in given))
 
     def contract(self, cost: float | str) -> str:
         """What these options mean, in one sentence; ``cost``: a fraction, or words for it."""
@@ -64,8 +78,28 @@ class Options:
         paid = cost if isinstance(cost, str) else f"a cost of {_percent(cost)}"
         return (
             f"Decided at the close of a bar, filled at {when}, at {paid} per side{worse}; each "
-            "purchase spends all equity."
+            f"purchase spends all equity.{self._stops_in_words()}"
         )
+
+    def _stops_in_words(self) -> str:
+        given = [(name, getattr(self, name)) for name in STOPS]
+        said = [f"{name.replace('_', ' ')} of {_percent(v)}" for name, v in given if v is not None]
+        return f" With a {' and a '.join(said)}." if said else ""
+
+
+def _check_stop(name: str, value: object) -> float | None:
+    """A stop as a plain number, None for none (also for an infinite one)."""
+    if value is None or (_is_number(value) and value == NONE):
+        return None
+    most = NONE if name == "take_profit" else 1.0
+    if not _is_number(value) or not 0 < value < most:  # type: ignore[operator]
+        several = ". To try several use sweep" if isinstance(value, list | tuple) else ""
+        limit = "above 0" if name == "take_profit" else "above 0 and below 1"
+        raise StrategyError(
+            f"{name}={value!r}: expected a fraction of the price {limit} (two percent are 0.02), "
+            f"or None for none{several}"
+        )
+    return float(value)  # type: ignore[arg-type]
 
 
 def _percent(fraction: float) -> str:
@@ -80,7 +114,8 @@ class Market:
     """Candles made ready for runs: checked, resampled, cut at ``end``, with the window evaluated.
 
     ``candles`` include the warm-up; ``first`` is the first evaluated bar among them. ``source`` is
-    a copy-on-write copy of the table as given.
+    a copy-on-write copy of the table as given, ``watched_timeframe`` its timeframe: stops are
+    watched in its candles.
     """
 
     def __init__(
@@ -96,9 +131,9 @@ class Market:
         table = self.source
         times = timeframes.to_ms(pd.DatetimeIndex(table.index))
         if len(table) == 1 and timeframe is not None:
-            self.timeframe = timeframes.check_timeframe(timeframe)
+            self.timeframe = self.watched_timeframe = timeframes.check_timeframe(timeframe)
         else:
-            self.timeframe = timeframes.infer_timeframe(times)
+            self.timeframe = self.watched_timeframe = timeframes.infer_timeframe(times)
             if timeframe is not None and timeframe != self.timeframe:
                 table = _resample(table, timeframe, self.timeframe)
                 self.timeframe = timeframe
@@ -122,6 +157,33 @@ class Market:
         before = np.zeros_like(position)
         before[1:] = position[:-1]
         return before[self.first :]
+
+    def fills(self, target: Array, options: Options) -> Array:
+        """The fills (dtype `stops.FILL`) of holding ``target`` over the evaluated bars."""
+        price = self.evaluated[options.fill]
+        if not options.stops.any:
+            return find_fills(target, price)
+        bounds = self.watched.bounds[self.first :]
+        return find_stopped_fills(
+            target,
+            price,
+            self.watched._replace(bounds=bounds),
+            options.stops,
+            slippage=options.slippage,
+            delay=int(options.fill == "open"),
+        )
+
+    @cached_property
+    def watched(self) -> Watched:
+        """The candles in which stops are watched: those of the source, which may be finer."""
+        if self.watched_timeframe == self.timeframe:
+            own = self.columns
+            return Watched(own["open"], own["high"], own["low"], np.arange(len(self.candles) + 1))
+        source = columns_of(self.source)
+        ends = timeframes.next_start(int(self.columns["time"][-1]), self.timeframe)
+        begins = np.append(self.columns["time"], ends)
+        bounds = np.searchsorted(source["time"], begins)
+        return Watched(source["open"], source["high"], source["low"], bounds)
 
     def buy_and_hold(self, options: Options) -> float:
         """The return of buying once and holding, under the same options."""
@@ -213,9 +275,9 @@ def check_strategy_type(strategy: object) -> None:
 def run(market: Market, target: Array, options: Options) -> Ledger:
     """The ledger of holding ``target`` over the market's evaluated bars."""
     bars = market.evaluated
+    fills = market.fills(target, options)
     return run_ledger(
-        target,
-        bars[options.fill],
+        fills,
         bars["close"],
         cost=options.cost,
         slippage=options.slippage,

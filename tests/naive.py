@@ -46,10 +46,17 @@ class Run:
     pending: int | None = None
 
 
-def run(position, opens, closes, *, fill, cost, slippage, cash, before=0):
-    """Trade ``position`` (wanted after each close); ``before``: wanted before the first bar."""
+def run(
+    position, opens, closes, *, fill, cost, slippage, cash, before=0, stops=(), watched=None
+):
+    """Trade ``position`` (wanted after each close); ``before``: wanted before the first bar.
+
+    ``stops``: a dict of stop_loss, take_profit, trailing_stop; ``watched[bar]``: open, high and low
+    of each candle in the bar in which they are watched.
+    """
     result = Run()
     money, quantity, side, wanted, ruined = cash, 0.0, 0, before, False
+    farthest, stopped_side = 0.0, 0
 
     def buy_back_or_sell(bar, price):
         nonlocal money, quantity, side
@@ -63,8 +70,9 @@ def run(position, opens, closes, *, fill, cost, slippage, cash, before=0):
         quantity, side = 0.0, 0
 
     def enter(bar, price, direction):
-        nonlocal money, quantity, side
+        nonlocal money, quantity, side, farthest
         got = price * (1 + slippage) if direction > 0 else price * (1 - slippage)
+        farthest = got
         quantity, side = money / (got * (1 + cost)), direction
         fee = quantity * got * cost
         result.trades.append(
@@ -92,17 +100,69 @@ def run(position, opens, closes, *, fill, cost, slippage, cash, before=0):
         )
         ruined, side = True, 0
 
+    def leave(bar, price):
+        buy_back_or_sell(bar, price)
+        if money <= 1e-12 * result.trades[-1]["stake"]:  # no more than a rounding error
+            ruin(bar, result.trades[-1]["exit_price"])
+
+    def touched(open_, high, low):
+        """At what price a stop or the target fills in one candle, and which of them; else None."""
+        nonlocal farthest
+        entry = result.trades[-1]["entry_price"]
+        levels, target = [], None
+        if stops.get("stop_loss") is not None:
+            levels.append((entry * (1 - side * stops["stop_loss"]), "stop_loss"))
+        if stops.get("trailing_stop") is not None:
+            levels.append((farthest * (1 - side * stops["trailing_stop"]), "trailing_stop"))
+        if stops.get("take_profit") is not None:
+            target = entry * (1 + side * stops["take_profit"])
+        if side > 0:
+            level, reason = max(levels, key=lambda one: one[0], default=(-math.inf, None))
+            if low <= level:
+                return min(open_, level), reason
+            if target is not None and high >= target:
+                return max(open_, target), "take_profit"
+            farthest = max(farthest, high)
+        else:
+            level, reason = min(levels, key=lambda one: one[0], default=(math.inf, None))
+            if high >= level:
+                return max(open_, level), reason
+            if target is not None and low <= target:
+                return min(open_, target), "take_profit"
+            farthest = min(farthest, low)
+        return None
+
+    def watch(bar):
+        nonlocal stopped_side
+        for candle in watched[bar]:
+            found = touched(*candle)
+            if found is not None:
+                price, reason = found
+                stopped_side = side
+                leave(bar, price)
+                result.trades[-1]["reason"] = reason
+                return
+
+    def obey(bar, price):
+        """Do what is wanted; after a stop nothing, until something else is wanted."""
+        nonlocal stopped_side
+        if wanted != stopped_side:
+            stopped_side = 0
+        if ruined or wanted == side or stopped_side != 0:
+            return
+        if side != 0:
+            leave(bar, price)
+        if not ruined and wanted != 0:
+            enter(bar, price, wanted)
+
     for bar in range(len(closes)):
+        if fill == "open":
+            obey(bar, opens[bar])
+        if stops and side != 0:
+            watch(bar)
         if fill == "close":
             wanted = position[bar]
-        price = opens[bar] if fill == "open" else closes[bar]
-        if not ruined and wanted != side:
-            if side != 0:
-                buy_back_or_sell(bar, price)
-                if money <= 1e-12 * result.trades[-1]["stake"]:  # no more than a rounding error
-                    ruin(bar, result.trades[-1]["exit_price"])
-            if not ruined and wanted != 0:
-                enter(bar, price, wanted)
+            obey(bar, closes[bar])
         worth = 0.0 if ruined else money + side * quantity * closes[bar]
         if side < 0 and worth <= 1e-12 * result.trades[-1]["stake"]:
             ruin(bar, closes[bar])
@@ -117,7 +177,8 @@ def run(position, opens, closes, *, fill, cost, slippage, cash, before=0):
             exit_price=closes[-1],
             profit=result.equity[-1] - trade["stake"],
         )
-    if fill == "open" and not ruined and wanted != side:
+    waits = stopped_side != 0 and wanted == stopped_side
+    if fill == "open" and not ruined and wanted != side and not waits:
         result.pending = wanted
     return result
 

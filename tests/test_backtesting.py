@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import astraquant as aq
 from astraquant import metrics
 from astraquant.accounting import run_ledger
+from astraquant.stops import find_fills
 from astraquant.strategies import ma_cross
 
 BAR = 5 * 60 * 1000
@@ -326,9 +327,8 @@ def test_losing_all_but_the_last_digits_does_not_lose_trades():
     """Equity falls below the smallest number a float can hold; the count goes on."""
     bars = 200_000
     closes = np.where(np.arange(bars) % 2, 3.0, 2.0)
-    ledger = run_ledger(
-        (np.arange(bars) % 2).astype(np.int8), closes, closes, cost=0.02, slippage=0.0, cash=1e4
-    )
+    fills = find_fills((np.arange(bars) % 2).astype(np.int8), closes)
+    ledger = run_ledger(fills, closes, cost=0.02, slippage=0.0, cash=1e4)
     assert ledger.equity[-1] < 1e-300
     assert len(ledger.trades) == bars // 2
     assert np.isfinite(ledger.trades["result"]).all()

@@ -13,6 +13,7 @@ from test_accounting import wandering
 
 from astraquant import metrics
 from astraquant.accounting import CLOSED, OPEN, RUINED, TRADE, run_ledger
+from astraquant.stops import find_fills
 
 STRANDS = metrics.STRANDS
 returns = st.lists(st.floats(-0.5, 0.5, allow_subnormal=False), min_size=1, max_size=80).map(
@@ -187,7 +188,8 @@ def test_growth_may_leave_the_numbers_of_a_float(ratio: float) -> None:
 @example(0, -1)
 def test_break_even_is_where_growth_is_nothing(seed: int, side: int) -> None:
     target, price, close = wandering(seed, 500)
-    ledger = run_ledger(np.abs(target) * side, price, close, cost=0.0, slippage=0.0, cash=1.0)
+    fills = find_fills(np.abs(target) * side, price)
+    ledger = run_ledger(fills, close, cost=0.0, slippage=0.0, cash=1.0)
     cost = metrics.break_even_cost(ledger.trades)
     if math.isnan(cost):
         assert len(ledger.trades) == 0 or metrics._log_growth(ledger.trades, 0.0) < 0
