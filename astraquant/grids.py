@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from .errors import StrategyError
-from .runs import OPTIONS, Options
+from .runs import OPTIONS, STOPS, Options
+from .stops import NONE
 from .strategies.definition import Strategy
 from .timeframes import check_timeframe
 
-OPTION_LEVELS = ("timeframe", "cost")  # the options that may be swept
+OPTION_LEVELS = ("timeframe", "cost", *STOPS)  # the options that may be swept
 BYTES_PER_ROW = 600  # measured: of the table of figures, its index, and while both are made
 
 
@@ -38,7 +39,7 @@ class Grid:
 
 
 def make_grid(strategy: Strategy, arguments: Mapping[str, Any], memory_limit: int = 2**30) -> Grid:
-    """The combinations of ``arguments`` (parameters, timeframe, cost): iterables are levels.
+    """The combinations of ``arguments`` (parameters, timeframe, cost, stops): iterables are levels.
 
     Raises `StrategyError` or `DataError` for names and values that the strategy or the options
     don't know, for an empty level, where no combination is valid, and where there are more than a
@@ -119,6 +120,8 @@ def _level(strategy: Strategy, name: str, values: Iterable[Any]) -> tuple[Any, .
         listed = [strategy.parameters[name].check(value) for value in listed]
     elif name == "cost":
         listed = [Options(cost=value).cost for value in listed]
+    elif name in STOPS:
+        listed = [_stop(name, value) for value in listed]
     else:
         listed = [check_timeframe(value) for value in listed]
     if not listed:
@@ -127,3 +130,9 @@ def _level(strategy: Strategy, name: str, values: Iterable[Any]) -> tuple[Any, .
     if twice is not None:
         raise StrategyError(f"{name} has the value {twice!r} twice; give each value once")
     return tuple(listed)
+
+
+def _stop(name: str, value: object) -> float:
+    """A stop as a number that an index can hold: infinite for none."""
+    checked = getattr(Options(**{name: value}), name)  # type: ignore[arg-type]
+    return NONE if checked is None else float(checked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from .engine.running import Batch, Group, Setting, make_ready, run_group
 from .errors import StrategyError
 from .evaluation import Shared
 from .grids import Grid
-from .runs import Market, Options, run
+from .runs import STOPS, Market, Options, run
 from .strategies.definition import Strategy
 from .strategies.running import Tracer, decide, paused_collection
 
@@ -29,6 +30,7 @@ COLUMNS = tuple(name for name in metrics.DEFINITIONS if name not in metrics.BACK
 BYTES_PER_BAR = 120
 BYTES_PER_TRIAL = 3_000
 MOST_TRIALS = 2**16
+BYTES_PER_RUN = 1_000  # of a combination under one setting of stops: its state and its figures
 # Measured over a year of minutes: bytes per bar that vectorbt needs for each run in a tile (its
 # arrays, our signals, the records of a strategy that trades every few bars), and only once.
 VECTORBT_PER_RUN = 110
@@ -56,7 +58,8 @@ class Job:
     ) -> None:
         self.strategy = strategy
         self.grid = grid
-        self.options = options
+        fixed = {name: grid.fixed[name] for name in STOPS if name in grid.fixed}
+        self.options = options = replace(options, **fixed)
         self.start, self.end = start, end
         self.candles = candles.copy(deep=False) if isinstance(candles, pd.DataFrame) else candles
         self.memory_limit = memory_limit
@@ -68,8 +71,11 @@ class Job:
         self.ruined = 0
         frames = grid.levels.get("timeframe", (grid.fixed.get("timeframe"),))
         self.markets = {frame: Market(candles, frame, start, end) for frame in frames}
-        costs = grid.levels.get("cost", (grid.fixed.get("cost"),))
-        self.costs = [replace(options, cost=cost).cost for cost in costs]  # checked before the work
+        costs, *stops = (grid.levels.get(n, (grid.fixed.get(n),)) for n in ("cost", *STOPS))
+        self.costs = costs
+        every = itertools.product(self.costs, *stops)
+        names = ("cost", *STOPS)
+        self.terms = [replace(options, **dict(zip(names, one, strict=True))) for one in every]
 
     @property
     def engine(self) -> str:
@@ -128,7 +134,7 @@ class Job:
 
     def _tiles(self, market: Market) -> Iterator[tuple[int, list[Bound]]]:
         """The combinations of the strategy's parameters: the number of the first, and all bound."""
-        each = len(self.markets) * len(self.costs)  # rows of one combination
+        each = len(self.markets) * len(self.terms)  # rows of one combination
         combinations = self.grid.rows[::each]
         width = self._width(len(market.candles))
         for first in range(0, len(combinations), width):
@@ -157,9 +163,9 @@ class Job:
             )
         return min(width, MOST_TRIALS)
 
-    def _row(self, frame: int, combination: Any, cost: int) -> Any:
+    def _row(self, frame: int, combination: Any, terms: int) -> Any:
         """The place in the table of one combination, or of an array of them."""
-        return (combination * len(self.markets) + frame) * len(self.costs) + cost
+        return (combination * len(self.markets) + frame) * len(self.terms) + terms
 
     # The compiled engine
 
@@ -171,26 +177,42 @@ class Job:
         bounds: list[Bound],
         update: Update,
     ) -> None:
-        """Run a tile of combinations over one market, at all costs."""
+        """Run a tile of combinations over one market, on all terms."""
         options, columns = self.options, market.columns
+        stopped = any(terms.stops.any for terms in self.terms)
         setting = Setting(
             columns, market.first, options.fill, int(options.fill == "open"), options.direction,
-            options.slippage, options.cash,
+            options.slippage, options.cash, market.watched if stopped else None,
+            market.watched_timeframe != market.timeframe,
         )  # fmt: skip
         budget = (self.memory_limit - BYTES_PER_BAR * len(columns["close"])) // 2
-        batch = Batch(self.strategy, setting, bounds, budget, lambda: update(len(self.costs)))
+        batch = Batch(self.strategy, setting, bounds, budget, lambda: update(len(self.terms)))
         for group in _one_by_one(batch):  # all at once might need more memory than there is
             ready = make_ready(group, setting, budget)
             # What was decided over arrays has been counted already: that is what takes the time.
             counted = group.recipes is None
-            for place, cost in enumerate(self.costs):
-                told = _Told(0 if counted else len(group.trials), update)
-                state, counts = run_group(ready, setting, cost, told.share)
+            most = max(1, budget // (BYTES_PER_RUN * len(group.trials)))
+            for terms in self._together(most if stopped else 1):
+                told = _Told(0 if counted else len(group.trials) * len(terms), update)
+                stops = [self.terms[place].stops for place in terms] if stopped else []
+                cost = self.terms[terms[0]].cost
+                state, counts = run_group(ready, setting, cost, stops, told.share)
                 told.share(1.0)
-                self._enter(market, (frame, first, place), bounds, group, state, counts, setting)
+                for place, part in zip(
+                    terms, np.split(np.arange(len(state)), len(terms)), strict=True
+                ):
+                    at = (frame, first, place)
+                    self._enter(market, at, bounds, group, state[part], counts[part], setting)
             del ready  # or its arrays would still be there beside those of the next group
         self.reason, self.why = self.reason or batch.reason, self.why or batch.why
-        self.unread += batch.unread * len(self.costs)
+        self.unread += batch.unread * len(self.terms)
+
+    def _together(self, most: int) -> Iterator[range]:
+        """Terms that differ in their stops alone, at most so many at a time."""
+        each = len(self.terms) // len(self.costs)
+        for first in range(0, len(self.terms), each):
+            for part in range(first, first + each, most):
+                yield range(part, min(part + most, first + each))
 
     def _enter(
         self,
@@ -204,8 +226,8 @@ class Job:
     ) -> None:
         """Turn what the kernel found into figures, and put them into the table."""
         frame, first, place = at
-        options = replace(self.options, cost=self.costs[place])
-        sided = group.sided(setting.direction)
+        options = self.terms[place]
+        sided = group.sided(setting.direction) or setting.watched is not None
         run_ = Run(
             float(setting.columns["close"][-1]), len(market.index),
             len(market.candles), market.timeframe, options.cash,
@@ -256,8 +278,7 @@ class Job:
             decision = decide(tracer, market.columns, bound, self.options.direction, shared)
             self.reason = self.reason or decision.reason
             targets.append(market.targets(decision.position, self.options.fill))
-        for place, cost in enumerate(self.costs):
-            options = replace(self.options, cost=cost)
+        for place, options in enumerate(self.terms):
             for k, (ledger, precise) in enumerate(
                 simulate(np.column_stack(targets), market, options)
             ):

@@ -94,7 +94,7 @@ def _stop(
         entry = plain[k]["price"] * (1.0 + side * slippage)
         after = plain[k + 1]["bar"] + 1 - delay if k + 1 < len(plain) else bars
         begin, end = watched.bounds[bar + 1 - delay], watched.bounds[min(after, bars)]
-        at, level, reason = _first_touch(watched, begin, end, side, entry, stops)
+        at, level, reason, _ = first_touch(watched, begin, end, side, entry, entry, stops)
         if at < end:
             fills[made]["bar"] = np.searchsorted(watched.bounds, at, side="right") - 1
             fills[made]["side"], fills[made]["price"], fills[made]["reason"] = 0, level, reason
@@ -104,13 +104,15 @@ def _stop(
 
 
 @compiled
-def _first_touch(
-    watched: Watched, begin: int, end: int, side: int, entry: float, stops: Stops
-) -> tuple[int, float, int]:
-    """The first candle that touches a level, the price of the fill and why; or ``end``."""
+def first_touch(
+    watched: Watched, begin: int, end: int, side: int, entry: float, best: float, stops: Stops
+) -> tuple[int, float, int, float]:
+    """The first candle that touches a level (or ``end``), the price of the fill and why.
+
+    ``best``: the best price before; the fourth answer is the best before that candle.
+    """
     fixed = entry * (1.0 - side * stops.stop_loss)
     target = entry * (1.0 + side * stops.take_profit)
-    best = entry
     for c in range(begin, end):
         level, reason = fixed, STOP_LOSS
         trailing = best * (1.0 - side * stops.trailing_stop)
@@ -118,16 +120,16 @@ def _first_touch(
             if trailing > fixed:
                 level, reason = trailing, TRAILING_STOP
             if watched.low[c] <= level:
-                return c, min(watched.open[c], level), reason
+                return c, min(watched.open[c], level), reason, best
             if watched.high[c] >= target:
-                return c, max(watched.open[c], target), TAKE_PROFIT
+                return c, max(watched.open[c], target), TAKE_PROFIT, best
             best = max(best, watched.high[c])
         else:
             if trailing < fixed:
                 level, reason = trailing, TRAILING_STOP
             if watched.high[c] >= level:
-                return c, max(watched.open[c], level), reason
+                return c, max(watched.open[c], level), reason, best
             if watched.low[c] <= target:
-                return c, min(watched.open[c], target), TAKE_PROFIT
+                return c, min(watched.open[c], target), TAKE_PROFIT, best
             best = min(best, watched.low[c])
-    return end, 0.0, SIGNAL
+    return end, 0.0, SIGNAL, best

@@ -15,7 +15,7 @@ from .errors import StrategyError, unknown
 from .grids import make_grid
 from .jobs import Job
 from .reports import sweep_html, sweep_notes
-from .runs import Options, check_order
+from .runs import STOPS, Options, check_order
 from .strategies.definition import Strategy
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -32,6 +32,9 @@ def sweep(
     fill: str = "open",
     direction: str = "long",
     cash: float = 10_000.0,
+    stop_loss: float | Iterable[float] | None = None,
+    take_profit: float | Iterable[float] | None = None,
+    trailing_stop: float | Iterable[float] | None = None,
     start: object = None,
     end: object = None,
     engine: str = "auto",
@@ -41,14 +44,16 @@ def sweep(
     """Run ``strategy`` with every valid combination of the parameters given as iterables.
 
     ``sweep(candles, ma_cross, short=range(5, 50), long=range(10, 200, 5), timeframe="5m")``. The
-    options are those of `backtest`; a list of ``timeframe`` or ``cost`` is tried out like a
-    parameter. Combinations that the strategy calls invalid are left out and counted.
+    options are those of `backtest`; a list of ``timeframe``, ``cost`` or of a stop is tried out
+    like a parameter (None among stops is no stop, in the table ``inf``). Combinations that the
+    strategy calls invalid are left out and counted.
     ``memory_limit``: bytes that the sweep may add, about; what needs more is worked off in parts.
     ``engine``: "auto" is compiled, and runs a strategy that can't be traced on arrays (``passport``
     has the reason); "vectorbt" runs everything through vectorbt, far more slowly, to compare.
 
     The table has one row per valid combination, equal to its `backtest`. Its index is always a
-    MultiIndex: the parameters in call order, then ``timeframe`` and ``cost`` where they are lists.
+    MultiIndex: the parameters in call order, then ``timeframe``, ``cost``, ``stop_loss``,
+    ``take_profit`` and ``trailing_stop`` where they are lists.
     Raises `StrategyError` or `DataError` for what it can't honour; nothing half-finished is
     returned.
     """
@@ -59,9 +64,14 @@ def sweep(
         raise StrategyError(
             f"memory_limit={memory_limit!r}: expected a whole number of bytes, such as 2**30"
         )
-    parameters = make_grid(
-        strategy, {**grid, "timeframe": timeframe, "cost": cost}, int(memory_limit)
-    )
+    listed = {
+        "timeframe": timeframe,
+        "cost": cost,
+        "stop_loss": stop_loss,
+        "take_profit": take_profit,
+        "trailing_stop": trailing_stop,
+    }
+    parameters = make_grid(strategy, {**grid, **listed}, int(memory_limit))
     options = Options(0.0, slippage, fill, direction, cash)
     job = Job(candles, strategy, parameters, options, start, end, engine, memory_limit)
     return Sweep(job, job.run())
@@ -196,7 +206,9 @@ class Sweep:
     def contract(self) -> str:
         """What the options mean, in one sentence."""
         cost = self.grid.fixed.get("cost")
-        return self._job.options.contract("the table's cost" if cost is None else cost)
+        said = self._job.options.contract("the table's cost" if cost is None else cost)
+        swept = [name.replace("_", " ") for name in STOPS if name in self.grid.levels]
+        return f"{said} With the table's {' and '.join(swept)}." if swept else said
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -224,7 +236,7 @@ class Sweep:
 
         ``bars`` has an entry for each timeframe.
         """
-        options = {name: getattr(self.options, name) for name in Options.__slots__}
+        told = [name for name in Options.__slots__ if name not in ("cost", *self.grid.levels)]
         markets = list(self._job.markets.values())
         return {
             "contract": self.contract,
@@ -233,7 +245,7 @@ class Sweep:
             "fixed": self.grid.fixed,
             "trials": len(self.table),
             "skipped": self.skipped,
-            "options": {name: value for name, value in options.items() if name != "cost"},
+            "options": {name: getattr(self.options, name) for name in told},
             "engine": self._job.engine,
             "seed": None,
             "bars": {market.timeframe: market.bars for market in markets},

@@ -33,7 +33,7 @@ LEVELS = [
     | {"vectorbt_adapter"},
     {"engine", "strategies"},
     {"indicators", "expressions", "evaluation", "metrics", "resampling"}
-    | {"accounting", "_indicator", "_rolling", "_signals"},
+    | {"accounting", "stops", "_indicator", "_rolling", "_signals"},
     {"candles", "timeframes", "errors", "_compile", "_environment", "__init__"},
 ]
 RANK = {name: len(LEVELS) - row for row, names in enumerate(LEVELS) for name in names}

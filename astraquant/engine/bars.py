@@ -107,14 +107,15 @@ def prepare(block: Block, market: Market, begin: int, bars: int) -> None:
     for table in (sums, leave):
         table[bars, SUM], table[bars, SQUARES], table[bars, DOWNSIDE] = returns, squares, downside
         table[bars, SIZE], table[bars, CLOSES] = squares, closes
-    _extremes(block.lowest, block.highest, close, begin, bars)
+    extremes(block.lowest, block.highest, close, close, begin, bars)
 
 
 @compiled
-def _extremes(lowest: Array, highest: Array, close: Array, begin: int, bars: int) -> None:
+def extremes(lowest: Array, highest: Array, low: Array, high: Array, begin: int, bars: int) -> None:
+    """Fill tables of extremes: ``lowest[k, b]`` is that of ``low`` in bars b .. b + 2^k - 1."""
     for b in range(bars):
-        lowest[0, b] = close[begin + b]
-        highest[0, b] = close[begin + b]
+        lowest[0, b] = low[begin + b]
+        highest[0, b] = high[begin + b]
     level, half = 1, 1
     while 2 * half <= bars:
         for b in range(bars - 2 * half + 1):

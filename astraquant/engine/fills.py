@@ -52,8 +52,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
     SPENT,  # sum of the stakes
     EXITS,  # sum of stakes / units at exits, times fills: only of sided trials
     LAST,  # worth of the position at the last close, in stakes: only of sided trials
-) = range(4, 20)
-STATE = 20
+    ENTRY,  # fill price of the entry: only of trials with stops, like the next
+    FARTHEST,  # best price since then
+) = range(4, 22)
+STATE = 22
 
 
 def new_state(trials: int, cash: float, first: int) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ from .fills import fill_long
 from .lanes import LANES
 from .rows import Rows, Sources, Values, compute
 from .sided import fill_sided
+from .watching import Fills, Reach, Watch, prepare_stops, stop
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FILLED = 64  # trials that are filled at a time
@@ -31,16 +32,25 @@ class Tiles(NamedTuple):
 @compiled
 def run(
     market: Market, window: Window, sources: Sources, rows: Rows, tiles: Tiles, program: Program,
-    trials: Trials, values: Values, block: Block, state: Array, counts: Array, sided: bool,
-    signals: Array,
+    trials: Trials, values: Values, block: Block, watch: Watch, reach: Reach, state: Array,
+    counts: Array, sided: bool, signals: Array,
 ) -> None:  # fmt: skip
     """Run all trials over all bars; what comes of it is in ``state`` and ``counts``.
 
+    Under several settings of stops these have the rows of all trials for the first setting, then
+    for the second and so on. ``sided``: whether trials may be short, or stopped.
     ``signals``: int64, [0] counts the blocks done, for others to watch; [1] other than 0 ends it.
     """
     events = np.zeros(FILLED * (BLOCK + 8), np.uint16)
     starts = np.zeros(FILLED + 1, np.int64)
+    prices = np.zeros(0)
+    settings = len(watch.stops)
+    fills = Fills(np.zeros(0, np.uint16), np.zeros(FILLED + 1, np.int64), prices)
+    if settings:
+        most = 2 * FILLED * (BLOCK + 8)
+        fills = Fills(np.zeros(most, np.uint16), np.zeros(FILLED + 1, np.int64), np.zeros(most))
     numbers = np.arange(len(state))
+    count = len(trials.leaves)
     for number in range(-(-window.end // BLOCK)):
         begin = number * BLOCK
         bars = min(BLOCK, window.end - begin)
@@ -49,6 +59,8 @@ def run(
             prepare(block, market, begin, bars)
             if sided:
                 prepare_shorts(block, market, begin, bars)
+            if settings:
+                prepare_stops(reach, watch, begin, bars)
         for tile in range(len(tiles.rows) - 1):
             compute(rows, tiles.rows[tile], tiles.rows[tile + 1], sources, values, begin, bars)
             for first in range(tiles.trials[tile], tiles.trials[tile + 1], FILLED):
@@ -67,11 +79,24 @@ def run(
                         )  # fmt: skip
                 if not evaluated:
                     continue
-                if sided:
-                    local = max(window.first - begin, 0)
+                local = max(window.first - begin, 0)
+                for setting in range(settings):
+                    rows_ = batch + setting * count
+                    stop(
+                        reach, watch, setting, market, Fills(events, starts, prices), fills, begin,
+                        bars, window.delay, state, counts, rows_,
+                    )  # fmt: skip
                     fill_sided(
-                        block, market, events, starts, begin, local, bars, state, counts, batch
-                    )
+                        block, market, fills.events, fills.starts, fills.prices, begin, local, bars,
+                        state, counts, rows_, True,
+                    )  # fmt: skip
+                if settings:
+                    continue
+                if sided:
+                    fill_sided(
+                        block, market, events, starts, prices, begin, local, bars, state, counts,
+                        batch, False,
+                    )  # fmt: skip
                 else:
                     fill_long(block, market, events, starts, begin, bars, state, counts, batch)
         signals[0] = number + 1

@@ -12,15 +12,17 @@ import numpy as np
 from .._compile import as_input
 from ..evaluation import Shared, evaluate
 from ..expressions import CannotTrace, Node
+from ..stops import NONE, Stops, Watched
 from ..strategies.definition import Strategy
 from ..strategies.running import Tracer, decide_on_arrays, decide_program, paused_collection
-from . import kernel, programs
+from . import kernel, programs, watching
 from .bars import BLOCK, COUNTS, Market, empty_block
 from .decisions import WORDS, Trials, Window
 from .fills import STATE, new_state
 from .layout import lay_out
 from .recipes import Grids, Recipes
 from .rows import Sources, empty_values
+from .watching import empty_reach
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Watch = Callable[[float], object]
@@ -37,7 +39,9 @@ class Setting(NamedTuple):
 
     ``columns``: the candles (`strategies.running.columns_of`), warm-up included; ``first``: the
     first bar that is evaluated. ``price``: the column at which fills are made, ``delay``: 1 where
-    that is in the bar after the decision. ``cost`` comes with each run.
+    that is in the bar after the decision. ``watched``: where stops are watched, needed where there
+    are any; ``finer``: whether those candles are finer than the bars. Cost and stops come with each
+    run.
     """
 
     columns: Mapping[str, Array]
@@ -47,6 +51,8 @@ class Setting(NamedTuple):
     direction: str
     slippage: float
     cash: float
+    watched: Watched | None = None
+    finer: bool = False
 
     @property
     def bars(self) -> int:
@@ -244,26 +250,53 @@ def make_ready(group: Group, setting: Setting, budget: int) -> Ready:
 
 
 def run_group(
-    ready: Ready, setting: Setting, cost: float, watch: Watch | None = None
+    ready: Ready,
+    setting: Setting,
+    cost: float,
+    stops: Sequence[Stops] = (),
+    watch: Watch | None = None,
 ) -> tuple[Array, Array]:
-    """State and counts of a group's trials (see `fills`) at one cost.
+    """State and counts of a group's trials (see `fills`) at one cost, under each of ``stops``.
 
+    Shapes (max(1, stops) x trials, ...), all trials under the first setting first.
     ``watch`` is told now and then how much is done, from 0 to 1. An exception in the meantime, such
     as an interrupt, ends the kernel at its next block and passes.
     """
-    trials = len(ready.group.trials)
-    parts = 1 if trials * setting.bars < SMALL else min(threads(), trials)
-    turns = np.arange(trials) // min(TOGETHER, -(-trials // parts)) % parts
+    trials, settings = len(ready.group.trials), max(1, len(stops))
+    small = trials * settings * setting.bars < SMALL
+    rows = np.arange(settings * trials).reshape(settings, trials)
+    jobs = []
     with paused_collection():
-        jobs = [_Part(ready, setting, cost, np.flatnonzero(turns == k)) for k in range(parts)]
-    if parts == 1 and trials * setting.bars < SMALL:
-        jobs[0].run()
+        for chosen, which in _shares(settings, trials, 1 if small else threads()):
+            part = _Part(ready, setting, cost, [stops[k] for k in chosen] if stops else [], which)
+            jobs.append((part, rows[np.ix_(chosen, which)].ravel()))
+    parts = [part for part, _ in jobs]
+    if small:
+        parts[0].run()
     else:
-        _run_parts(jobs, watch or (lambda share: None))
-    state, counts = np.empty((trials, STATE)), np.empty((trials, COUNTS), np.int64)
-    for job in jobs:
-        state[job.which], counts[job.which] = job.state, job.counts
+        _run_parts(parts, watch or (lambda share: None))
+    state = np.empty((rows.size, STATE))
+    counts = np.empty((rows.size, COUNTS), np.int64)
+    for part, places in jobs:
+        state[places], counts[places] = part.state, part.counts
     return state, counts
+
+
+def _shares(settings: int, trials: int, parts: int) -> Iterator[tuple[Array, Array]]:
+    """Which settings of stops and which trials each thread does.
+
+    Trials are dealt out, for under all settings they share their decisions; only where there are
+    fewer of them than of settings, these are.
+    """
+    every = np.arange(settings), np.arange(trials)
+    if trials < min(parts, settings):
+        for share in np.array_split(every[0], min(parts, settings)):
+            yield share, every[1]
+        return
+    parts = min(parts, trials)
+    turns = every[1] // min(TOGETHER, -(-trials // parts)) % parts
+    for k in range(parts):
+        yield every[0], np.flatnonzero(turns == k)
 
 
 def _run_parts(jobs: Sequence[_Part], watch: Watch) -> None:
@@ -284,11 +317,14 @@ def _run_parts(jobs: Sequence[_Part], watch: Watch) -> None:
 class _Part:
     """What one thread does of a group: its own rows, its own share of the trials."""
 
-    def __init__(self, ready: Ready, setting: Setting, cost: float, which: Array) -> None:
+    def __init__(
+        self, ready: Ready, setting: Setting, cost: float, stops: Sequence[Stops], which: Array
+    ) -> None:
         group = ready.group
         leaves = group.leaves[which]
-        self.which = which
-        self.state, self.counts = new_state(len(leaves), setting.cash, setting.first)
+        rows = len(leaves) * max(1, len(stops))
+        self.state, self.counts = new_state(rows, setting.cash, setting.first)
+        watch = _watch(setting, stops)
         self._signals = np.zeros(2, np.int64)
         self._blocks = -(-setting.bars // BLOCK)
         columns = setting.columns
@@ -314,9 +350,11 @@ class _Part:
             Trials(np.ascontiguousarray(slots), group.bits, memory),
             empty_values(max(layout.size, 1)),
             empty_block(),
+            watch,
+            empty_reach(len(watch.trails)),
             self.state,
             self.counts,
-            group.sided(setting.direction),
+            group.sided(setting.direction) or len(stops) > 0,
             self._signals,
         )
 
@@ -331,3 +369,16 @@ class _Part:
 
     def run(self) -> None:
         kernel.run(*self._arguments)
+
+
+def _watch(setting: Setting, stops: Sequence[Stops]) -> watching.Watch:
+    """What the kernel has to know about stops."""
+    values = np.array(stops, np.float64).reshape(len(stops), 3)
+    trailing = values[:, 2]
+    trails = np.unique(trailing[trailing < NONE])
+    which = np.where(trailing < NONE, np.searchsorted(trails, trailing), -1)
+    nothing = np.zeros(0)
+    watched = setting.watched or Watched(nothing, nothing, nothing, np.zeros(0, np.int64))
+    low, high = (as_input(setting.columns[name]) for name in ("low", "high"))
+    inputs = Watched(*map(as_input, watched))
+    return watching.Watch(low, high, inputs, int(setting.finer), values, trails, which)

@@ -58,13 +58,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @compiled
 def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in registers
-    block: Block, market: Market, events: Array, starts: Array, begin: int, first: int, bars: int,
-    state: Array, counts: Array, trials: Array,
+    block: Block, market: Market, events: Array, starts: Array, prices: Array, begin: int,
+    first: int, bars: int, state: Array, counts: Array, trials: Array, stopped: bool,
 ) -> None:  # fmt: skip
     """Go through the fills of trials that are long, short or flat; see `fills.fill_long`.
 
     ``events``: bar * SIDES + side + 1, the side (-1, 0, 1) that is held from that bar on.
-    ``first``: the first bar of the block that is evaluated.
+    ``first``: the first bar of the block that is evaluated. ``stopped``: each event has a price of
+    its own in ``prices`` (before slippage), and a bar may have several.
     """
     sums, powers, lowest, highest = block.sums, block.powers.ravel(), block.lowest, block.highest
     price, volume = market.price[begin:], market.volume[begin:]
@@ -92,6 +93,7 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
         best, worst, gross = state[t, BEST], state[t, WORST], state[t, GROSS]
         spent, exits = state[t, SPENT], state[t, EXITS]
         ruin = -1.0  # the price of it
+        ratio = 1.0  # what the fills of a bar have done to equity
         at: Any = first & 0xFFFF
         k, end = starts[number], starts[number + 1]
         while True:
@@ -143,13 +145,14 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
                         peak, low, deepest = rise(closes, at, bar, flat, units, found)
                     elif bottom < low:
                         low = bottom
+            at = bar
             if k == end:
                 break
+            paid = prices[k & POSITIVE] if stopped else price[bar]
             k += 1
             # The fill: leave what is held, take the new side, mark it at the close.
-            ratio = 1.0
             if side != 0:
-                fill = price[bar] * (1.0 - side * slippage)
+                fill = paid * (1.0 - side * slippage)
                 owed = fill * (1.0 - side * cost) / bought
                 growth = owed if side > 0 else proceeds - owed
                 if growth <= NOTHING:
@@ -166,27 +169,31 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
                 wins += gain > 0.0
                 trades += 1
                 best, worst = max(best, growth), min(worst, growth)
-                ratio = growth / last
+                ratio *= growth / last
                 stake *= growth
                 if volume[bar] == 0.0:
                     counts[t, EMPTY] += 1
             side = (event & 3) - 1
             last = 1.0
             if side != 0:
-                bought = price[bar] * (1.0 + side * slippage) * unit
+                bought = paid * (1.0 + side * slippage) * unit
                 share = 1.0 / bought
                 spent += stake
-                last = closes[bar] / bought
-                last = last if side > 0 else proceeds - last
                 if volume[bar] == 0.0:
                     counts[t, EMPTY] += 1
                 if side < 0:
                     counts[t, SHORTS] = 1
+            if stopped and k < end and np.int64(events[k & POSITIVE]) >> 2 == bar:
+                continue
+            if side != 0:
+                last = closes[bar] / bought
+                last = last if side > 0 else proceeds - last
                 if last <= NOTHING:
                     ruin = closes[bar]
                     break
                 held += 1
             value = ratio * last - 1.0
+            ratio = 1.0
             total += value
             squares += value * value
             downside += min(value, 0.0) ** 2
