@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import metrics, timeframes
+from . import metrics
 from .accounting import FIRST_STOP, OPEN, RUINED, Ledger
 from .errors import StrategyError
 from .evaluation import Shared, evaluate, reachable
@@ -179,25 +179,21 @@ class Backtest:
     def portfolio(self) -> Any:
         """The same run as a ``vectorbt.Portfolio`` (naive UTC index), built when first asked for.
 
-        vectorbt knows no ruin: after one, its short stays open.
+        vectorbt knows no ruin: after one, its short stays open. It makes one fill in a row: with
+        stops each bar becomes two rows, half a bar apart.
         """
-        from .vectorbt_adapter import build_portfolio
+        from .vectorbt_adapter import fill_portfolio
 
-        target = self._market.targets(self._decision.position, self.options.fill).copy()
-        if self._ruined:
-            last = int(self._ledger.trades["exit_bar"][-1])
-            target[last:] = self._ledger.trades["direction"][-1]
-        bars = self._market.evaluated
-        return build_portfolio(
-            target,
-            bars[self.options.fill],
-            bars["close"],
-            self._market.index,
-            cost=self.options.cost,
-            slippage=self.options.slippage,
-            cash=self.options.cash,
-            bar=pd.Timedelta(timeframes.duration(self.timeframe), "ms"),
-        )
+        return fill_portfolio(self._fills, self._market, self.options)
+
+    @property
+    def _fills(self) -> Array:
+        """The fills of the run, up to the entry of a trade that ends in ruin."""
+        target = self._market.targets(self._decision.position, self.options.fill)
+        fills = self._market.fills(target, self.options)
+        if not self._ruined:
+            return fills
+        return fills[: np.flatnonzero(fills["side"])[len(self._ledger.trades) - 1] + 1]
 
     @cached_property
     def notes(self) -> tuple[str, ...]:

@@ -153,6 +153,8 @@ class Job:
         if self.vectorbt:
             limit = limit * (INDICATORS - 1) // INDICATORS
             once, each = VECTORBT_ONCE * bars, VECTORBT_PER_RUN * bars
+            if any(terms.stops.any for terms in self.terms):  # two rows a bar, prices for each run
+                once, each = 2 * once, 3 * each
         width = (limit - once) // each
         if width < 1:
             need = (once + each) * self.memory_limit // limit

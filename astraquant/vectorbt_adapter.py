@@ -15,6 +15,7 @@ import pandas as pd
 from . import timeframes
 from .accounting import CLOSED, NOTHING, OPEN, RUINED, TRADE, Ledger
 from .runs import Market, Options, run
+from .stops import SIGNAL
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -33,7 +34,8 @@ def build_portfolio(
     """A ``vectorbt.Portfolio`` of one or many runs over the same bars.
 
     ``target``: int8 of shape (bars,) or (bars, runs), what to hold from the fill in each bar on;
-    ``price`` and ``close``: float64 of shape (bars,). Each purchase spends all equity.
+    ``price``: float64 of shape (bars,) or that of ``target``; ``close``: of shape (bars,). Each
+    purchase spends all equity.
     """
     import vectorbt
 
@@ -43,10 +45,10 @@ def build_portfolio(
     naive = index.tz_localize(None) if index.tz is not None else index
     columns = None if target.ndim == 1 else pd.RangeIndex(target.shape[1])
 
-    def signals(condition: Array) -> pd.Series | pd.DataFrame:
+    def signals(values: Array) -> pd.Series | pd.DataFrame:
         if columns is None:
-            return pd.Series(condition, index=naive)
-        return pd.DataFrame(condition, index=naive, columns=columns)
+            return pd.Series(values, index=naive)
+        return pd.DataFrame(values, index=naive, columns=columns)
 
     return vectorbt.Portfolio.from_signals(
         pd.Series(close, index=naive),
@@ -54,7 +56,7 @@ def build_portfolio(
         exits=signals((target == 0) & (before == 1)),
         short_entries=signals((target == -1) & (before != -1)),
         short_exits=signals((target == 0) & (before == -1)),
-        price=pd.Series(price, index=naive),
+        price=pd.Series(price, index=naive) if price.ndim == 1 else signals(price),
         size=np.inf,  # all equity, as a purchase and as a short sale
         upon_opposite_entry="reverse",
         accumulate=False,
@@ -62,6 +64,49 @@ def build_portfolio(
         slippage=slippage,
         init_cash=cash,
         freq=bar,
+    )
+
+
+def in_halves(fills: Array, close: Array, fill: str) -> tuple[Array, Array]:
+    """What is held from each half of each bar on (int8), and at what price it is filled there.
+
+    vectorbt makes one fill in a row, a stop may make a second in a bar: each bar becomes two rows.
+    ``fills``: dtype `stops.FILL`. A signal's fill is in the half of its price, a stop's in the
+    other: after an open, or before a close.
+    """
+    at_signal, at_stop = (0, 1) if fill == "open" else (1, 0)
+    rows = 2 * fills["bar"] + np.where(fills["reason"] == SIGNAL, at_signal, at_stop)
+    price = np.repeat(close, 2)
+    price[rows] = fills["price"]
+    last = np.searchsorted(rows, np.arange(len(price)), side="right") - 1
+    target = np.where(last >= 0, fills["side"][np.maximum(last, 0)] if len(fills) else 0, 0)
+    return target.astype(np.int8), price
+
+
+def halves_of(index: pd.DatetimeIndex, bar: pd.Timedelta) -> pd.DatetimeIndex:
+    """The times at which the halves of bars begin."""
+    return pd.DatetimeIndex(np.stack([index, index + bar / 2], axis=1).ravel(), tz=index.tz)
+
+
+def fill_portfolio(fills: Array, market: Market, options: Options) -> Any:
+    """A ``vectorbt.Portfolio`` of one run that makes ``fills`` (dtype `stops.FILL`)."""
+    close, index = market.evaluated["close"], market.index
+    bar = pd.Timedelta(timeframes.duration(market.timeframe), "ms")
+    target, price = in_halves(fills, close, options.fill)
+    if options.stops.any:
+        close, index, bar = np.repeat(close, 2), halves_of(index, bar), bar / 2
+    else:
+        half = 0 if options.fill == "open" else 1
+        target, price = target[1::2], price[half::2]
+    return build_portfolio(
+        target,
+        price,
+        close,
+        index,
+        cost=options.cost,
+        slippage=options.slippage,
+        cash=options.cash,
+        bar=bar,
     )
 
 
@@ -84,16 +129,23 @@ def simulate(targets: Array, market: Market, options: Options) -> Iterator[tuple
     """
     bars = market.evaluated
     price, close = bars[options.fill], bars["close"]
+    bar, index = pd.Timedelta(timeframes.duration(market.timeframe), "ms"), market.index
+    wanted, prices, closes, rows = targets, price, close, 1
+    if options.stops.any:
+        fills = [market.fills(targets[:, column], options) for column in range(targets.shape[1])]
+        both = [in_halves(one, close, options.fill) for one in fills]
+        wanted, prices = (np.column_stack(parts) for parts in zip(*both, strict=True))
+        closes, index, bar, rows = np.repeat(close, 2), halves_of(index, bar), bar / 2, 2
     try:
         portfolio = build_portfolio(
-            targets,
-            price,
-            close,
-            market.index,
+            wanted,
+            prices,
+            closes,
+            index,
             cost=options.cost,
             slippage=options.slippage,
             cash=options.cash * _RICHER,
-            bar=pd.Timedelta(timeframes.duration(market.timeframe), "ms"),
+            bar=bar,
         )
     except ValueError:  # one of them won beyond the largest number: vectorbt can't do any
         for column in range(targets.shape[1]):
@@ -104,6 +156,8 @@ def simulate(targets: Array, market: Market, options: Options) -> Iterator[tuple
     for column in range(targets.shape[1]):
         mine = records[bounds[column] : bounds[column + 1]]
         trades = _our_trades(mine, options.cost)
+        trades["entry_bar"] //= rows
+        trades["exit_bar"] //= rows
         ledger = _mark(trades, close, options.cost, options.cash * _RICHER)
         if _is_precise(ledger, price, options.cash):
             yield ledger, True

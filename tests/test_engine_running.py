@@ -66,7 +66,7 @@ def test_what_is_raised_meanwhile_ends_the_kernel_at_its_next_block():
     setting = Setting(columns, 0, "open", 1, "both", 0.0, 1e4)
     bounds = [ma_cross.bind({"short": a, "long": b}) for a in range(1, 60) for b in range(60, 130)]
     (group,) = Batch(ma_cross, setting, bounds, 2**30, lambda: None).groups()
-    part = _Part(make_ready(group, setting, 2**30), setting, 0.001, slice(None))
+    part = _Part(make_ready(group, setting, 2**30), setting, 0.001, [], np.arange(len(bounds)))
 
     def watch(share):
         assert share < 1  # the whole would take seconds

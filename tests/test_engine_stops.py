@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import naive_stops
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,3 +61,93 @@ def test_each_row_is_its_backtest(candles, opts, limits, direction, timeframe):
     )  # fmt: skip
     assert swept.passport["engine"].startswith("compiled")
     assert_rows_are_backtests(swept, candles, above)
+
+
+@settings(max_examples=25)
+@given(
+    st.builds(wicked, st.integers(2, 150), st.integers(0, 2**32), jump=st.sampled_from([0.01])),
+    options, lists_of_stops, directions,
+)  # fmt: skip
+def test_vectorbt_books_the_same_fills_alike(candles, opts, limits, direction):
+    arguments = {"window": [1, 2, 20], "direction": direction, **opts, **limits}
+    ours = aq.sweep(candles, above, **arguments)
+    theirs = aq.sweep(candles, above, engine="vectorbt", **arguments)
+    pd.testing.assert_frame_equal(ours.table, theirs.table, rtol=1e-9, atol=1e-10)
+
+
+def naive_rows(candles, limits, **arguments):
+    """A sweep over all combinations of three lists of stops."""
+    return aq.sweep(candles, above, window=[2, 5], **limits, **arguments)
+
+
+@pytest.mark.parametrize("fill", ["open", "close"])
+def test_stops_are_levels_in_their_order(fill):
+    candles = wicked(500, 3, gone=0.0)
+    limits = {"trailing_stop": [0.01, 0.1], "stop_loss": [None, 0.02], "take_profit": 0.05}
+    swept = naive_rows(candles, limits, fill=fill, cost=[0.0001, 0.001], timeframe=["1m", "5m"])
+    assert swept.table.index.names == ["window", "timeframe", "cost", "stop_loss", "trailing_stop"]
+    assert swept.grid.levels["stop_loss"] == (math.inf, 0.02)
+    assert swept.grid.fixed["take_profit"] == 0.05
+    assert len(swept.table) == 2 * 2 * 2 * 2 * 2
+    assert swept.passport["engine"] == "compiled"
+    assert_rows_are_backtests(swept, candles, above)
+    assert swept.contract.endswith(
+        "With a take profit of 5 %. With the table's stop loss and trailing stop."
+    )
+    assert swept.passport["options"]["take_profit"] == 0.05
+    assert "stop_loss" not in swept.passport["options"]
+
+
+def test_no_stop_is_the_plain_sweep():
+    candles = wicked(500, 3)
+    plain = aq.sweep(candles, above, window=[2, 5])
+    stopped = aq.sweep(candles, above, window=[2, 5], stop_loss=[None, 0.01])
+    without = stopped.table.xs(math.inf, level="stop_loss")
+    np.testing.assert_allclose(without, plain.table, rtol=1e-9, atol=1e-12)
+    assert not np.allclose(stopped.table.xs(0.01, level="stop_loss"), plain.table, equal_nan=True)
+
+
+def test_many_stops_of_one_strategy_are_shared_among_the_cores():
+    candles = wicked(20_000, 5)
+    stops = [k / 1000 for k in range(1, 900)]
+    swept = aq.sweep(candles, above, window=[20], stop_loss=stops)
+    for row in swept.table.index[::150]:
+        result = swept.backtest(row)
+        assert swept.table.loc[row, "total_return"] == pytest.approx(result.metrics.total_return)
+
+
+def test_a_small_memory_limit_gives_the_same_table():
+    candles = wicked(3_000, 5)
+    arguments = {"window": range(1, 40), "stop_loss": [0.01, 0.02, 0.05], "trailing_stop": [0.03]}
+    whole = aq.sweep(candles, above, **arguments)
+    tiles = aq.sweep(candles, above, memory_limit=450_000, **arguments)
+    pd.testing.assert_frame_equal(whole.table, tiles.table)
+
+
+def test_a_strategy_on_arrays_is_stopped_too():
+    candles = wicked(2_500, 7)
+    traced = aq.sweep(candles, above, window=[2, 9], stop_loss=[0.01, 0.05], direction="both")
+    arrays = aq.sweep(candles, on_arrays, window=[2, 9], stop_loss=[0.01, 0.05], direction="both")
+    assert "strategy on arrays" in arrays.passport["engine"]
+    # The traced one knows nothing until its average is known; so does the other.
+    pd.testing.assert_frame_equal(traced.table, arrays.table, rtol=1e-9)
+
+
+def test_the_portfolio_of_vectorbt_has_the_same_end():
+    candles = wicked(400, 2)
+    for fill in ("open", "close"):
+        result = aq.backtest(candles, above, fill=fill, stop_loss=0.01, take_profit=0.02)
+        equity = result.portfolio.value()
+        assert len(equity) == 2 * len(result.equity)
+        np.testing.assert_allclose(equity.to_numpy()[1::2], result.equity, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["stop_loss", "take_profit", "trailing_stop"])
+def test_bad_stops_in_a_list_are_refused(name):
+    candles = wicked(50, 1)
+    with pytest.raises(aq.StrategyError, match=rf"{name}=-0.1: expected a fraction"):
+        aq.sweep(candles, above, window=[2], **{name: [0.1, -0.1]})
+    with pytest.raises(aq.StrategyError, match=rf"{name} is empty"):
+        aq.sweep(candles, above, window=[2], **{name: []})
+    with pytest.raises(aq.StrategyError, match=rf"{name} has the value inf twice"):
+        aq.sweep(candles, above, window=[2], **{name: [None, math.inf]})

@@ -218,3 +218,55 @@ def test_bad_stops_are_refused_with_the_cure(name, value):
         return  # a target may be any distance away
     with pytest.raises(aq.StrategyError, match=rf"{name}=.*two percent are 0\.02"):
         aq.backtest(wicked(50, 1), dice, **{name: value})
+
+
+@settings(max_examples=25)
+@given(
+    st.builds(wicked, st.integers(2, 150), st.integers(0, 2**32)), stops,
+    st.sampled_from(["long", "short"]), st.integers(0, 99), st.sampled_from([0.0, 0.01]),
+)  # fmt: skip
+def test_vectorbt_finds_the_same_stops_after_an_entry_at_a_close(
+    candles, limits, direction, seed, slippage
+):
+    """There its rule is ours: watched from the next bar on, stop before target, gaps at the open.
+
+    Not so after an entry at an open, in whose own bar it does not look; and it has one kind of stop
+    loss, fixed or trailing.
+    """
+    import vectorbt
+    from vectorbt.portfolio.enums import StopEntryPrice, StopExitPrice
+
+    if "stop_loss" in limits and "trailing_stop" in limits:
+        del limits["stop_loss"]
+    ours = aq.backtest(
+        candles, dice, seed=seed, fill="close", direction=direction, slippage=slippage, **limits
+    )
+    wanted = ours.position.to_numpy() != 0
+    before = np.concatenate([[False], wanted[:-1]])
+    prices = candles.tz_localize(None)
+    side = "short" if direction == "short" else "long"
+    signals = {"entries": wanted & ~before, "exits": before & ~wanted}
+    if side == "short":
+        signals = {f"short_{name}": values for name, values in signals.items()}
+    trails = "trailing_stop" in limits
+    theirs = vectorbt.Portfolio.from_signals(
+        prices["close"],
+        **{name: pd.Series(values, index=prices.index) for name, values in signals.items()},
+        open=prices["open"],
+        high=prices["high"],
+        low=prices["low"],
+        sl_stop=limits.get("trailing_stop", limits.get("stop_loss", np.nan)),
+        sl_trail=trails,
+        tp_stop=limits.get("take_profit", np.nan),
+        stop_entry_price=StopEntryPrice.FillPrice,
+        stop_exit_price=StopExitPrice.StopMarket,
+        fees=0.001,
+        slippage=slippage,
+        size=np.inf,
+        init_cash=10_000.0,
+        freq="1min",
+    )
+    trades = theirs.trades.records
+    np.testing.assert_allclose(trades["exit_price"], ours.trades["exit_price"], rtol=1e-12)
+    np.testing.assert_array_equal(trades["exit_idx"] - trades["entry_idx"], ours.trades["bars"])
+    np.testing.assert_allclose(theirs.value(), ours.equity, rtol=1e-9)

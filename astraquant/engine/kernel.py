@@ -30,7 +30,7 @@ class Tiles(NamedTuple):
 
 
 @compiled
-def run(
+def run(  # noqa: PLR0912 - one loop over blocks, so that their tables stay in the cache
     market: Market, window: Window, sources: Sources, rows: Rows, tiles: Tiles, program: Program,
     trials: Trials, values: Values, block: Block, watch: Watch, reach: Reach, state: Array,
     counts: Array, sided: bool, signals: Array,
@@ -43,14 +43,11 @@ def run(
     """
     events = np.zeros(FILLED * (BLOCK + 8), np.uint16)
     starts = np.zeros(FILLED + 1, np.int64)
-    prices = np.zeros(0)
-    settings = len(watch.stops)
-    fills = Fills(np.zeros(0, np.uint16), np.zeros(FILLED + 1, np.int64), prices)
-    if settings:
-        most = 2 * FILLED * (BLOCK + 8)
-        fills = Fills(np.zeros(most, np.uint16), np.zeros(FILLED + 1, np.int64), np.zeros(most))
+    unpriced = Fills(events, starts, np.zeros(0))
+    settings, count = len(watch.stops), len(trials.leaves)
+    most = 2 * FILLED * (BLOCK + 8) if settings else 0
+    fills = Fills(np.zeros(most, np.uint16), np.zeros(FILLED + 1, np.int64), np.zeros(most))
     numbers = np.arange(len(state))
-    count = len(trials.leaves)
     for number in range(-(-window.end // BLOCK)):
         begin = number * BLOCK
         bars = min(BLOCK, window.end - begin)
@@ -81,21 +78,21 @@ def run(
                     continue
                 local = max(window.first - begin, 0)
                 for setting in range(settings):
-                    rows_ = batch + setting * count
+                    which = batch + setting * count
                     stop(
-                        reach, watch, setting, market, Fills(events, starts, prices), fills, begin,
-                        bars, window.delay, state, counts, rows_,
+                        reach, watch, setting, market, unpriced, fills, begin, bars, window.delay,
+                        state, counts, which,
                     )  # fmt: skip
                     fill_sided(
                         block, market, fills.events, fills.starts, fills.prices, begin, local, bars,
-                        state, counts, rows_, True,
+                        state, counts, which, True,
                     )  # fmt: skip
                 if settings:
                     continue
                 if sided:
                     fill_sided(
-                        block, market, events, starts, prices, begin, local, bars, state, counts,
-                        batch, False,
+                        block, market, events, starts, unpriced.prices, begin, local, bars, state,
+                        counts, batch, False,
                     )  # fmt: skip
                 else:
                     fill_long(block, market, events, starts, begin, bars, state, counts, batch)

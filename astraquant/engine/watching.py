@@ -125,7 +125,7 @@ def _first_above(highest: Array, begin: Any, end: Any, limit: float) -> Any:
 
 
 @compiled
-def stop(
+def stop(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in registers
     reach: Reach, watch: Watch, setting: int, market: Market, signals: Fills, fills: Fills,
     begin: int, bars: int, delay: int, state: Array, counts: Array, trials: Array,
 ) -> None:  # fmt: skip
