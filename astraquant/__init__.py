@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import strategies as strategies
+    from .allocation_checks import check_allocation as check_allocation
     from .backtesting import Backtest as Backtest
     from .backtesting import backtest as backtest
     from .candles import find_gaps as find_gaps
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from .errors import StrategyError as StrategyError
     from .exchange import SimulatedExchange as SimulatedExchange
     from .feed.feed import Feed as Feed
+    from .portfolios import Portfolio as Portfolio
+    from .portfolios import portfolio as portfolio
     from .resampling import CandleBuilder as CandleBuilder
     from .resampling import resample as resample
     from .strategies import Range as Range
@@ -34,6 +37,10 @@ if TYPE_CHECKING:
     from .strategies import where as where
     from .sweeping import Sweep as Sweep
     from .sweeping import sweep as sweep
+    from .symbol_sweeps import SymbolSweep as SymbolSweep
+    from .symbols import join_candles as join_candles
+    from .symbols import split_candles as split_candles
+    from .widgets.dashboard_compare import compare as compare
     from .widgets.live import live_chart as live_chart
 
 __version__ = "0.1.0"
@@ -50,9 +57,14 @@ _HOME = {
     "SimulatedExchange": "exchange",
     "Feed": "feed.feed",
     "live_chart": "widgets.live",
+    "compare": "widgets.dashboard_compare",
     "check_strategy": "causality",
     **dict.fromkeys(("backtest", "Backtest"), "backtesting"),
     **dict.fromkeys(("sweep", "Sweep"), "sweeping"),
+    "SymbolSweep": "symbol_sweeps",
+    **dict.fromkeys(("join_candles", "split_candles"), "symbols"),
+    **dict.fromkeys(("portfolio", "Portfolio"), "portfolios"),
+    "check_allocation": "allocation_checks",
 }
 _MODULES = ("indicators", "strategies")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -241,6 +242,30 @@ class Backtest:
             lines=self.lines,
             cash=self.options.cash,
         )
+
+    def dashboard(self) -> Any:
+        """Everything about this run on one page, in tabs (a widget)."""
+        from .widgets.dashboard import Dashboard
+
+        return Dashboard(self)
+
+    def report(self, path: str | Path) -> None:
+        """Write everything about this run as one HTML page that needs no network.
+
+        Its pictures are matplotlib's, its template jinja2's. A file that is there is replaced.
+        """
+        from .widgets.report_page import write_report
+
+        write_report(self, path)
+
+    def picture(self, path: str | Path) -> None:
+        """Write equity and drawdown as a picture for a paper: .png (200 dpi), .svg or .pdf.
+
+        Drawn by matplotlib, so it needs no browser. A file that is there is replaced.
+        """
+        from .widgets.report_page import write_picture
+
+        write_picture(self, path)
 
     def _buy_and_hold_equity(self) -> pd.Series:
         bars, options = self._market.evaluated, self.options

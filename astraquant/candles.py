@@ -83,8 +83,21 @@ def times_of(candles: pd.DataFrame) -> Times:
     return to_ms(pd.DatetimeIndex(candles.index))
 
 
+def is_joined(table: object) -> bool:
+    """Tell whether a table holds several symbols, as `symbols.join_candles` makes it."""
+    return isinstance(table, pd.DataFrame) and table.columns.nlevels == 2
+
+
 def check_columns(candles: pd.DataFrame) -> None:
     """Raise `DataError` unless there is exactly one of each of the columns in `COLUMNS`."""
+    if is_joined(candles):
+        symbols = list(dict.fromkeys(map(str, candles.columns.get_level_values(0))))
+        one = symbols[0] if symbols else "BTCUSDT"
+        raise DataError(
+            f"these are the candles of several symbols ({', '.join(symbols) or 'none'}); expected "
+            f'those of one. Take it: candles["{one}"].dropna(), or go through all of them: '
+            "split_candles(candles). A sweep takes them together."
+        )
     have = [str(name) for name in candles.columns]
     for name in COLUMNS:
         if name not in have:
@@ -101,8 +114,12 @@ def find_gaps(candles: pd.DataFrame) -> pd.DataFrame:
 
     A hole is half-open, [start, end): ``start`` is the open time of its first missing bar, ``end``
     that of the next bar which is there. The timeframe is the table's smallest spacing. Bars without
-    volume are bars, not gaps; before the first and after the last candle nothing is missing.
+    volume are bars, not gaps; before the first and after the last candle nothing is missing. Of a
+    table of several symbols each is looked through alone, and a first column, ``symbol``, says
+    whose bars they are.
     """
+    if is_joined(candles):
+        return _gaps_by_symbol(candles)
     times = times_of(check_candles(candles))
     if len(times) < 2:
         return _gap_table(times[:0], times[:0], times[:0])
@@ -140,6 +157,16 @@ def _months(times: Times) -> Times:
 
 def _gap_table(start: Times, end: Times, missing: Times) -> pd.DataFrame:
     return pd.DataFrame({"start": from_ms(start), "end": from_ms(end), "missing": missing})
+
+
+def _gaps_by_symbol(table: pd.DataFrame) -> pd.DataFrame:
+    from .symbols import split_candles  # which is made of what is here
+
+    gaps = {symbol: find_gaps(candles) for symbol, candles in split_candles(table).items()}
+    names = [symbol for symbol, found in gaps.items() for _ in range(len(found))]
+    listed = pd.concat(gaps.values(), ignore_index=True)
+    listed.insert(0, "symbol", pd.Series(names, dtype="str"))
+    return listed
 
 
 def _with_index(candles: pd.DataFrame) -> pd.DataFrame:
@@ -246,11 +273,18 @@ def _check_exact(candles: pd.DataFrame, name: str, cast: Floats) -> None:
 
 def _check_values(table: pd.DataFrame) -> None:
     problem = find_bad(table)
-    if problem:
+    if not problem:
+        return
+    empty = int(table[list(COLUMNS)].isna().all(axis=1).sum())
+    if empty:  # as in a table taken out of one of several symbols
         raise DataError(
-            f"{problem}. Load these candles again, or drop the row and leave the bar missing: "
-            "candles.drop(time)."
+            f"{problem}. A bar that is missing is an absent row, but here rows have no value at "
+            f"all: {empty:,}. Leave them out: candles.dropna()."
         )
+    raise DataError(
+        f"{problem}. Load these candles again, or drop the row and leave the bar missing: "
+        "candles.drop(time)."
+    )
 
 
 def find_bad(table: pd.DataFrame) -> str:

@@ -24,9 +24,11 @@ from .candles import (
     Floats,
     check_candles,
     describe_bad,
+    is_joined,
     times_of,
 )
 from .errors import DataError
+from .symbols import map_symbols
 from .timeframes import (
     DURATIONS,
     TIMEFRAMES,
@@ -49,11 +51,14 @@ def resample(candles: pd.DataFrame, timeframe: str, partial: bool = False) -> pd
     own candles are. The first bin is dropped unless the source starts at its start, the last
     unless the source reaches its end: ``partial=True`` keeps both. So a table that holds no whole
     bin gives an empty table. The same timeframe returns the table as it is. The source's timeframe
-    is its smallest spacing.
+    is its smallest spacing. A table of several symbols is resampled symbol by symbol and joined
+    again, so that a bin which a symbol does not have stays missing.
 
     Raises `DataError` if the target is finer or no multiple, if a bar lies across the edge of two
     bins, or if there is a column that nobody said how to join.
     """
+    if is_joined(candles):
+        return map_symbols(candles, lambda alone: resample(alone, timeframe, partial))
     table = check_candles(candles)
     check_timeframe(timeframe)
     _check_partial(partial)

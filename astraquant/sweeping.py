@@ -17,11 +17,13 @@ from .jobs import Job
 from .reports import sweep_html, sweep_notes
 from .runs import STOPS, Options, check_order
 from .strategies.definition import Strategy
+from .symbol_sweeps import for_each_symbol
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ENGINES = ("auto", "vectorbt")
 
 
+@for_each_symbol
 def sweep(
     candles: pd.DataFrame,
     strategy: Strategy,
@@ -54,6 +56,11 @@ def sweep(
     The table has one row per valid combination, equal to its `backtest`. Its index is always a
     MultiIndex: the parameters in call order, then ``timeframe``, ``cost``, ``stop_loss``,
     ``take_profit`` and ``trailing_stop`` where they are lists.
+
+    ``candles`` of several symbols (`load_candles` with a list) are swept one after the other, the
+    ``memory_limit`` holding for each. The result is then a `SymbolSweep`: the `Sweep` of each, one
+    table of all, and how the combinations rank across the symbols.
+
     Raises `StrategyError` or `DataError` for what it can't honour; nothing half-finished is
     returned.
     """

@@ -30,11 +30,14 @@ LEVELS = [
     {"widgets", "serve", "cli", "lab"},
     {"data", "feed", "exchange"},
     {"backtesting", "sweeping", "causality", "grids", "jobs", "reports", "runs"}
-    | {"vectorbt_adapter"},
+    | {"symbol_sweeps"}
+    | {"vectorbt_adapter"}
+    | {"allocations", "allocation_checks", "portfolios", "portfolio_reports", "slots", "universes"},
     {"engine", "strategies"},
     {"indicators", "expressions", "evaluation", "metrics", "resampling"}
-    | {"accounting", "stops", "_indicator", "_rolling", "_signals"},
-    {"candles", "timeframes", "errors", "_compile", "_environment", "__init__"},
+    | {"portfolio_accounting", "portfolio_figures"}
+    | {"accounting", "performance", "stops", "_indicator", "_rolling", "_signals"},
+    {"candles", "symbols", "timeframes", "errors", "_compile", "_environment", "__init__"},
 ]
 RANK = {name: len(LEVELS) - row for row, names in enumerate(LEVELS) for name in names}
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))

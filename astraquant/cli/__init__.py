@@ -1,7 +1,7 @@
 """The command line: a thin layer over the functions of the same names.
 
 Exit codes: 0 done, 1 refused (the reason is on stderr), 2 misspelled command line, 130 interrupted
-(`exchange` and `stream`: 0, for Ctrl-C is their proper end).
+(`exchange`, `stream`, `dashboard` and `serve`: 0, for Ctrl-C is their proper end).
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ EXAMPLES = """examples:
   astraquant cache                     show the candles that are kept
   astraquant stream BTCUSDT            print live candles
   astraquant exchange --speed 60       a simulated exchange, an hour a minute
+  astraquant dashboard FILE            serve a notebook as a page
+  astraquant serve                     backtests, candles and streams over HTTP
 
 astraquant COMMAND --help explains a command."""
 
@@ -38,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         "cache": _cache,
         "stream": _stream,
         "exchange": _exchange,
+        "dashboard": _dashboard,
+        "serve": _serve,
     }
     if not arguments or arguments[0].startswith("-"):
         _top_parser(commands).parse_args(arguments or ["--help"])
@@ -114,3 +118,15 @@ def _exchange(arguments: list[str]) -> int:
     from .venue import run_exchange
 
     return run_exchange(arguments)
+
+
+def _dashboard(arguments: list[str]) -> int:
+    from .page import run_dashboard
+
+    return run_dashboard(arguments)
+
+
+def _serve(arguments: list[str]) -> int:
+    from .serve import run_serve
+
+    return run_serve(arguments)

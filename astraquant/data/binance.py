@@ -58,16 +58,32 @@ def load_binance(
     None: from the listing on, up to the last candle that is closed by the venue's time; a later
     ``end`` means the same. ``symbol`` and ``timeframe`` have been checked.
     """
-    first = None if start is None else _opening(start, timeframe)
-    stop = None if end is None else _opening(end, timeframe)
-    if first is not None and first == stop:
-        raise DataError(f"no {timeframe} candle opens between {start} and {end}. Widen the span.")
+    span = _openings(start, end, timeframe)
     with Session(venue, transport) as session:
-        load = _Load(symbol, timeframe, session, progress)
-        try:
-            return load.run(first, stop)
-        except Unreachable as error:
-            raise DataError(f"{error} {load.instead()}") from error
+        return _Load(symbol, timeframe, session, progress).table(*span)
+
+
+def load_each(
+    symbols: Iterable[str],
+    timeframe: str,
+    start: pd.Timestamp | None,
+    end: pd.Timestamp | None,
+    venue: Venue,
+) -> dict[str, pd.DataFrame]:
+    """The same for several symbols, one after the other, up to the same closed candle.
+
+    One that was listed after ``start`` begins at its listing. An error says whose load failed.
+    """
+    span = _openings(start, end, timeframe)
+    tables = {}
+    with Session(venue) as session:
+        for symbol in symbols:
+            load = _Load(symbol, timeframe, session, progress=True, may_begin_later=True)
+            try:
+                tables[symbol] = load.table(*span)
+            except DataError as error:
+                raise DataError(f"{symbol}: {error}") from error
+    return tables
 
 
 class Session:
@@ -79,9 +95,12 @@ class Session:
     def __init__(self, venue: Venue, transport: Transport | None = None) -> None:
         self.venue = venue
         self.transport = transport
+        self._is_open = False
 
     def open(self) -> None:
-        """Ask for the venue's time, which also tells who it is."""
+        """Ask for the venue's time, which also tells who it is; once only."""
+        if self._is_open:
+            return
         if self.transport is None:
             from .transport import Transport
 
@@ -90,6 +109,7 @@ class Session:
         self.now, answer = rest.server_time()
         self.venue = rest.venue = identified(self.venue, answer.headers)
         self.rest = rest
+        self._is_open = True
 
     def __enter__(self) -> Session:
         return self
@@ -102,14 +122,30 @@ class Session:
 class _Load:
     """One span of one symbol's candles on its way here."""
 
-    def __init__(self, symbol: str, timeframe: str, session: Session, progress: bool) -> None:
+    def __init__(
+        self,
+        symbol: str,
+        timeframe: str,
+        session: Session,
+        progress: bool,
+        *,
+        may_begin_later: bool = False,
+    ) -> None:
         self.symbol, self.timeframe, self.session = symbol, timeframe, session
         self.progress = progress
+        self.may_begin_later = may_begin_later  # at the listing, if that comes after the start
         self.cache = Cache()
         self.can_keep = True
         self.listing = 0  # open time of the first candle there is, once it was asked for
         self.forming = 0  # and of the one that is still forming
         self.kept: dict[str, Month | None] = {}  # what the cache has, by month
+
+    def table(self, first: int | None, stop: int | None) -> pd.DataFrame:
+        """The span's candles; where nothing answers, the error says what can be done."""
+        try:
+            return self.run(first, stop)
+        except Unreachable as error:
+            raise DataError(f"{error} {self.instead()}") from error
 
     def run(self, first: int | None, stop: int | None) -> pd.DataFrame:
         """The span's candles, cached or loaded; nothing is asked if Binance's are all cached."""
@@ -200,6 +236,8 @@ class _Load:
                 return first  # whoever loaded it has asked
         self.listing = self.session.rest.first_candle(self.symbol, self.timeframe)
         wanted = self.listing if first is None else first
+        if self.may_begin_later:
+            wanted = max(wanted, self.listing)
         if wanted < self.listing or stop <= self.listing:
             raise self._before_the_listing(stop)
         return wanted
@@ -331,6 +369,17 @@ class _Load:
             warnings.warn(
                 f"the candles are loaded, but not kept for the next time: {error}", stacklevel=2
             )
+
+
+def _openings(
+    start: pd.Timestamp | None, end: pd.Timestamp | None, timeframe: str
+) -> tuple[int | None, int | None]:
+    """The open times (ms UTC) that a span begins and ends at; None stays None."""
+    first = None if start is None else _opening(start, timeframe)
+    stop = None if end is None else _opening(end, timeframe)
+    if first is not None and first == stop:
+        raise DataError(f"no {timeframe} candle opens between {start} and {end}. Widen the span.")
+    return first, stop
 
 
 def _opening(time: pd.Timestamp, timeframe: str) -> int:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 
 from ..candles import times_of
 from ..errors import DataError, unknown
 from ..resampling import resample
+from ..symbols import join_alike
 from ..timeframes import check_timeframe, infer_timeframe, parse_time
-from .binance import load_binance
+from .binance import load_binance, load_each
 from .files import SUFFIXES, find_files, market_named, read_candles, timeframe_named
 from .symbols import check_symbol
 from .venues import find_venue
@@ -20,9 +23,11 @@ from .venues import find_venue
 SOURCES = ("sample", "binance")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
+_log = logging.getLogger("astraquant.data")
+
 
 def load_candles(
-    symbol: str,
+    symbol: str | list[str] | tuple[str, ...],
     timeframe: str = "1m",
     *,
     start: object = None,
@@ -47,30 +52,91 @@ def load_candles(
     stored table's ``attrs`` do, it must be ``symbol``; else that is only a label. The one candle of
     a file that holds no other has the timeframe that the file's name says.
 
+    A list of symbols gives one table of all of them, as `join_candles` makes it, also of a list of
+    one: ``table["ETHUSDT"]`` are the candles of one symbol, NaN where it has no bar. They are
+    loaded one after the other, up to the same closed candle; if one fails, none is returned (what
+    was loaded stays in the cache). A symbol that was listed after ``start`` begins at its listing,
+    with a warning to the log "astraquant.data". A path holds one symbol: join what it gives.
+
     ``attrs`` of the result say the ``symbol`` and the ``source``. Raises `DataError` for an unknown
     symbol, timeframe or source, if nothing lies in the span, if it begins in the future or before
     the listing, and where an exchange can't be reached or refuses.
     """
-    check_symbol(symbol)
+    several = isinstance(symbol, list | tuple)
+    symbols = _check_symbols(symbol) if several else [check_symbol(symbol)]
     check_timeframe(timeframe)
     first = None if start is None else parse_time(start, "start")
     stop = None if end is None else parse_time(end, "end")
     if first is not None and stop is not None and first >= stop:
         raise DataError(f"start {first} is not before end {stop}: there is nothing between them.")
-    if isinstance(source, str) and source == "sample":
+    if several:
+        return _load_several(symbols, timeframe, first, stop, source)
+    (symbol,) = symbols
+    if _is_sample(source):
         candles = _load_sample(symbol, timeframe, first, stop)
-    elif isinstance(source, str) and (source == "binance" or _ADDRESS.match(source)):
-        return load_binance(symbol, timeframe, first, stop, find_venue(source))
+    elif _is_exchange(source):
+        return load_binance(symbol, timeframe, first, stop, find_venue(str(source)))
     elif _is_path(source):
         candles = _load_file(symbol, source, timeframe, first, stop)
     else:
-        told = source if isinstance(source, str | int | None) else type(source)
-        raise DataError(
-            f"{unknown('source', told, SOURCES)} Or give the path of a file, or the address of "
-            "an exchange (the `url` of a SimulatedExchange)."
-        )
+        raise _unknown_source(source)
     candles.attrs["symbol"] = symbol
     return candles
+
+
+def _check_symbols(symbols: Sequence[str]) -> list[str]:
+    if not symbols:
+        raise DataError('the list of symbols is empty; expected one or more: ["BTCUSDT"].')
+    checked = [check_symbol(symbol) for symbol in symbols]
+    twice = [symbol for symbol in checked if checked.count(symbol) > 1]
+    if twice:
+        raise DataError(f"the symbol {twice[0]!r} stands in the list twice; expected it once.")
+    return checked
+
+
+def _load_several(
+    symbols: list[str],
+    timeframe: str,
+    start: pd.Timestamp | None,
+    end: pd.Timestamp | None,
+    source: object,
+) -> pd.DataFrame:
+    """The candles of all ``symbols`` as one table; see `load_candles`."""
+    if _is_sample(source):
+        tables = {symbol: _load_sample(symbol, timeframe, start, end) for symbol in symbols}
+    elif _is_exchange(source):
+        tables = load_each(symbols, timeframe, start, end, find_venue(str(source)))
+    elif _is_path(source):
+        raise DataError(
+            f"source={source!r} is a path, whose candles are those of one symbol. Load each from "
+            f'its own file and join them: join_candles({{"{symbols[0]}": load_candles('
+            f'"{symbols[0]}", source=...), ...}}).'
+        )
+    else:
+        raise _unknown_source(source)
+    joined = join_alike(tables)
+    for symbol, candles in tables.items():
+        if candles.index[0] > joined.index[0]:
+            _log.warning(
+                "%s %s has its first candle at %s: NaN before.", symbol, timeframe, candles.index[0]
+            )
+    return joined
+
+
+def _is_sample(source: object) -> bool:
+    return isinstance(source, str) and source == "sample"
+
+
+def _is_exchange(source: object) -> bool:
+    return isinstance(source, str) and (source == "binance" or bool(_ADDRESS.match(source)))
+
+
+def _unknown_source(source: object) -> DataError:
+    told = source if isinstance(source, str | int | None) else type(source)
+    return DataError(
+        f"{unknown('source', told, SOURCES)} Or give the path of a file, or the address of "
+        "an exchange (the `url` of a SimulatedExchange)."
+    )
 
 
 def _load_sample(

@@ -56,7 +56,7 @@ def backtest_chart(
     _check(candles, trades, equity, buy_and_hold, lines)
     synthetic = is_synthetic(candles.attrs.get("source"))
     marked, note = _choose(trades)
-    time = _TimeAxis(candles.index)
+    time = TimeAxis(candles.index)
     panels = [
         _price_panel(candles, marked, lines, time, synthetic),
         _equity_panel(equity, buy_and_hold, time),
@@ -90,23 +90,23 @@ def candle_chart(
         )
     _check_lines(lines, candles)
     synthetic = is_synthetic(candles.attrs.get("source"))
-    time = _TimeAxis(candles.index, boxes=True)
+    time = TimeAxis(candles.index, boxes=True)
     prices = candles[list(PRICES)].to_numpy(float)
-    scales = {"x": time.scale, "y": _value_scale(prices)}
-    x = _ms(candles.index)
+    scales = {"x": time.scale, "y": value_scale(prices)}
+    x = to_dates(candles.index)
     colours = [style.LONG, style.DRAWDOWN]
     boxes = bq.OHLC(x=x, y=prices, scales=scales, colors=colours, stroke=style.PRICE)
     marks: list[bq.Mark] = [boxes]
     entries = [("■", style.LONG, "the price rose"), ("■", style.DRAWDOWN, "it fell")]
     for k, (name, line) in enumerate(lines.items()):
         colour = (style.EQUITY, *style.LINES)[k % 5]
-        drawn = _lines(candles.index, line.to_numpy(float)[None], scales, [colour])
+        drawn = lines_mark(candles.index, line.to_numpy(float)[None], scales, [colour])
         drawn.marker, drawn.marker_size = "circle", 30
         marks.append(drawn)
         entries.append(("━━", colour, name))
-    axes = [time.axis(labelled=True), _value_axis(scales["y"], _price_label(synthetic), 7)]
+    axes = [time.axis(labelled=True), value_axis(scales["y"], _price_label(synthetic), 7)]
     head = style.header(title, synthetic=synthetic)
-    parts = [head, style.legend(entries, "Candles"), _figure(marks, axes, 320, bottom=52)]
+    parts = [head, style.legend(entries, "Candles"), panel_figure(marks, axes, 320, bottom=52)]
     return CandleChart(parts, f"CandleChart({title}, {len(candles):,} candles)")
 
 
@@ -162,25 +162,25 @@ def _price_panel(
     candles: pd.DataFrame,
     trades: pd.DataFrame,
     lines: Mapping[str, pd.Series],
-    time: _TimeAxis,
+    time: TimeAxis,
     synthetic: bool,
 ) -> list[ipw.Widget]:
     drawn = {**lines, "close": candles["close"]}  # the last is drawn on top
     at = thin(candles["close"].to_numpy())
     values = _sampled(drawn, at)
-    scales = {"x": time.scale, "y": _value_scale(values)}
+    scales = {"x": time.scale, "y": value_scale(values)}
     colours = [*(style.LINES[k % len(style.LINES)] for k in range(len(lines))), style.PRICE]
     entries = [("━━", colour, name) for name, colour in zip(drawn, colours, strict=True)]
     entries.insert(0, entries.pop())
-    marks = [_lines(candles.index[at], values, scales, colours, stroke_width=1.3)]
+    marks = [lines_mark(candles.index[at], values, scales, colours, stroke_width=1.3)]
     last = (candles.index[-1], candles["close"].iloc[-1])
     for points, symbol, text in _markers(trades, scales, last):
         marks.append(points)
         entries.append((symbol, points.stroke, text))
     if len(trades) > MANY_TRADES:  # so many markers would bury the lines: put them underneath
         marks.reverse()
-    axes = [time.axis(labelled=False), _value_axis(scales["y"], _price_label(synthetic), 7)]
-    return [style.legend(entries, "Price"), _figure(marks, axes, 270)]
+    axes = [time.axis(labelled=False), value_axis(scales["y"], _price_label(synthetic), 7)]
+    return [style.legend(entries, "Price"), panel_figure(marks, axes, 270)]
 
 
 def _markers(
@@ -204,7 +204,7 @@ def _markers(
         for times, prices, marker, symbol, text, area in kinds:
             if len(times):
                 points = bq.Scatter(
-                    x=_ms(times),
+                    x=to_dates(times),
                     y=np.asarray(prices, dtype=np.float32),
                     scales=scales,
                     marker=marker,
@@ -218,19 +218,19 @@ def _markers(
     return found
 
 
-def _equity_panel(equity: pd.Series, buy_and_hold: pd.Series, time: _TimeAxis) -> list[ipw.Widget]:
+def _equity_panel(equity: pd.Series, buy_and_hold: pd.Series, time: TimeAxis) -> list[ipw.Widget]:
     drawn = {"buy and hold": buy_and_hold, "strategy": equity}
     at = np.union1d(*(thin(series.to_numpy(), POINTS // 2) for series in drawn.values()))
     values = _sampled(drawn, at)
-    scales = {"x": time.scale, "y": _value_scale(values)}
+    scales = {"x": time.scale, "y": value_scale(values)}
     colours = [style.BENCHMARK, style.EQUITY]
-    marks = [_lines(equity.index[at], values, scales, colours, stroke_width=1.6)]
+    marks = [lines_mark(equity.index[at], values, scales, colours, stroke_width=1.6)]
     entries = [("━━", style.EQUITY, "strategy"), ("━━", style.BENCHMARK, "buy and hold")]
-    axes = [time.axis(labelled=False), _value_axis(scales["y"], "equity (quote currency)", 5)]
-    return [style.legend(entries, "Equity"), _figure(marks, axes, 200)]
+    axes = [time.axis(labelled=False), value_axis(scales["y"], "equity (quote currency)", 5)]
+    return [style.legend(entries, "Equity"), panel_figure(marks, axes, 200)]
 
 
-def _drawdown_panel(equity: pd.Series, cash: float | None, time: _TimeAxis) -> list[ipw.Widget]:
+def _drawdown_panel(equity: pd.Series, cash: float | None, time: TimeAxis) -> list[ipw.Widget]:
     money = equity.to_numpy(float)
     peak = np.maximum.accumulate(np.maximum(money, money[0] if cash is None else cash))
     drawdown = money / peak - 1.0
@@ -238,7 +238,7 @@ def _drawdown_panel(equity: pd.Series, cash: float | None, time: _TimeAxis) -> l
     low = 1.05 * worst if worst < 0 else -0.01
     scales = {"x": time.scale, "y": bq.LinearScale(min=low, max=0.0, allow_padding=False)}
     at = thin(drawdown)
-    mark = _lines(
+    mark = lines_mark(
         equity.index[at],
         drawdown[None, at],
         scales,
@@ -248,8 +248,8 @@ def _drawdown_panel(equity: pd.Series, cash: float | None, time: _TimeAxis) -> l
         stroke_width=1.0,
     )
     entries = [("■", style.DRAWDOWN, f"below the highest equity so far; deepest {worst:.1%}")]
-    axes = [time.axis(labelled=True), _value_axis(scales["y"], "drawdown (%)", 4, "max_drawdown")]
-    return [style.legend(entries, "Drawdown"), _figure([mark], axes, 170, bottom=52)]
+    axes = [time.axis(labelled=True), value_axis(scales["y"], "drawdown (%)", 4, "max_drawdown")]
+    return [style.legend(entries, "Drawdown"), panel_figure([mark], axes, 170, bottom=52)]
 
 
 def thin(values: Array, points: int = POINTS) -> Array:
@@ -265,22 +265,24 @@ def _sampled(series: Mapping[str, pd.Series], at: Array) -> Array:
     return np.array([one.to_numpy(float)[at] for one in series.values()])
 
 
-def _lines(
+def lines_mark(
     times: pd.Index, values: Array, scales: dict[str, Any], colours: list[str], **look: Any
 ) -> bq.Lines:
     """All of a panel's lines in one mark: they share their times, so these are sent once."""
     if len(times) == 1:  # a line of one point can't be seen, and bqplot would squeeze it away
         times, values, look["marker"] = times.repeat(2), values.repeat(2, axis=1), "circle"
     y = values.astype(np.float32)
-    return bq.Lines(x=_ms(times), y=y, scales=scales, colors=colours, **look)
+    return bq.Lines(x=to_dates(times), y=y, scales=scales, colors=colours, **look)
 
 
-def _value_scale(values: Array) -> bq.LinearScale:
+def value_scale(values: Array) -> bq.LinearScale:
+    """A scale over ``values`` with a little room at both ends."""
     low, high = style.nice_range(values)
     return bq.LinearScale(min=low, max=high, allow_padding=False)
 
 
-def _value_axis(scale: bq.LinearScale, label: str, count: int, metric: str = "") -> bq.Axis:
+def value_axis(scale: bq.LinearScale, label: str, count: int, metric: str = "") -> bq.Axis:
+    """The axis on the left, with about ``count`` ticks; ``metric`` says how its numbers look."""
     values, step = style.ticks(scale.min, scale.max, count)
     return bq.Axis(
         scale=scale,
@@ -293,14 +295,14 @@ def _value_axis(scale: bq.LinearScale, label: str, count: int, metric: str = "")
     )
 
 
-class _TimeAxis:
+class TimeAxis:
     """The time scale that all panels share, and its ticks."""
 
     def __init__(self, index: pd.Index, *, boxes: bool = False) -> None:
-        self.first, self.last = _ms(index[[0, -1]])
+        self.first, self.last = to_dates(index[[0, -1]])
         room = (self.last - self.first) // 100 or np.timedelta64(30, "m")  # a single bar
         if boxes and len(index) > 1:  # the first and the last are as broad as the others
-            room = max(room, np.diff(_ms(index)).min() * 6 // 10)
+            room = max(room, np.diff(to_dates(index)).min() * 6 // 10)
         start, end = self.first - room, self.last + room
         self.scale = bq.DateScale(min=start, max=end, allow_padding=False)
         self.ticks, self.format = style.time_ticks(int(start.astype(int)), int(end.astype(int)))
@@ -318,7 +320,10 @@ class _TimeAxis:
         )
 
 
-def _figure(marks: list[bq.Mark], axes: list[bq.Axis], height: int, bottom: int = 24) -> bq.Figure:
+def panel_figure(
+    marks: list[bq.Mark], axes: list[bq.Axis], height: int, bottom: int = 24
+) -> bq.Figure:
+    """A panel as wide as the page, ``height`` pixels high; all have the same margins."""
     return bq.Figure(
         marks=marks,
         axes=axes,
@@ -329,7 +334,7 @@ def _figure(marks: list[bq.Mark], axes: list[bq.Axis], height: int, bottom: int 
     )
 
 
-def _ms(times: Any) -> Array:
+def to_dates(times: Any) -> Array:
     """Times as UTC ``datetime64[ms]``, which is what bqplot takes."""
     index = pd.DatetimeIndex(times)
     if index.tz is not None:
