@@ -32,7 +32,8 @@ LEVELS = [
     {"backtesting", "sweeping", "causality", "grids", "jobs", "reports", "runs"}
     | {"symbol_sweeps"}
     | {"vectorbt_adapter"}
-    | {"allocations", "allocation_checks", "portfolios", "portfolio_reports", "slots", "universes"},
+    | {"allocations", "allocation_checks", "estimates", "portfolios", "portfolio_reports"}
+    | {"slots", "universes"},
     {"engine", "strategies"},
     {"indicators", "expressions", "evaluation", "metrics", "resampling"}
     | {"portfolio_accounting", "portfolio_figures"}

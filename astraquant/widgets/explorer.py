@@ -15,7 +15,7 @@ import pandas as pd
 from ..backtesting import Backtest, backtest_on
 from ..errors import AstraQuantError, StrategyError, unknown
 from ..jobs import Job, Watch
-from ..runs import Market
+from ..runs import STOPS, Market
 from ..sweeping import Sweep
 from ..timeframes import infer_timeframe, to_ms
 from . import style
@@ -119,8 +119,8 @@ class Explorer(style.Chart):
         for name in ("timeframe", "cost", "fill"):
             getattr(controls, name).observe(self._on_setup, "value")
         controls.metric.observe(self._on_change, "value")
-        for slider in controls.sliders.values():
-            slider.observe(self._on_change, "value")
+        for control in (*controls.sliders.values(), *controls.limits.values()):
+            control.observe(self._on_change, "value")
         for cut in controls.slices.values():
             cut.observe(self._on_cut, "value")
         for axis in (controls.across, controls.up):
@@ -252,7 +252,8 @@ class Explorer(style.Chart):
         strategy = self.sweep.strategy
         bound = strategy.bind({name: choice[name] for name in strategy.parameters})
         bars = self._bars(choice["timeframe"])
-        options = replace(self.sweep.options, cost=choice["cost"])
+        limits = {name: choice[name] for name in STOPS if name in choice}
+        options = replace(self.sweep.options, cost=choice["cost"], **limits)
         result = backtest_on(bars.market, strategy, options, bound)
         wanted = (bars, options)
         if self._held is None or self._held[0] != wanted:

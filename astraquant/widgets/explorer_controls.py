@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import ipywidgets as ipw
 
-from ..runs import FILLS
+from ..runs import FILLS, STOPS
 from ..strategies.definition import Parameter, Scalar, Strategy
 from ..timeframes import TIMEFRAMES, is_multiple
 from . import style
@@ -51,6 +51,8 @@ class Controls:
         frames = levels.get("timeframe") or timeframes_from(source, setup.timeframe)
         self.timeframe = _dropdown("timeframe", frames, setup.timeframe, 150)
         self.cost = _cost(levels.get("cost"), setup.cost)
+        limits = [name for name in STOPS if name in levels]
+        self.limits = {name: _limit(name, levels[name], choice[name]) for name in limits}
         fills = [(_FILLS[fill], fill) for fill in FILLS]
         self.fill = _dropdown("filled at", fills, setup.fill, 240)
         named = [(name.replace("_", " "), name) for name in metrics]
@@ -90,7 +92,8 @@ class Controls:
 
     def _lay_out(self) -> None:
         """Rows in the order in which the keyboard goes through them."""
-        self.options = _row([self.timeframe, self.cost, self.fill, self.metric])
+        limits = self.limits.values()
+        self.options = _row([self.timeframe, self.cost, *limits, self.fill, self.metric])
         self.axes = _row([self.across, self.up])
         self.zooms = _row([self.earlier, self.later, self.zoom_in, self.zoom_out, self.reset])
         self.parameters = _row([*self.sliders.values(), self.best])
@@ -120,7 +123,8 @@ class Controls:
     def choice(self) -> dict[str, Any]:
         """A value for everything that may be a level."""
         timeframe, cost, _ = self.setup
-        return {**self.parameter_values, "timeframe": timeframe, "cost": cost}
+        limits = {name: control.value for name, control in self.limits.items()}
+        return {**self.parameter_values, "timeframe": timeframe, "cost": cost, **limits}
 
     @property
     def drawn(self) -> tuple[str, ...]:
@@ -133,7 +137,7 @@ class Controls:
         return {n: cut.value for n, cut in self.slices.items() if n not in self.drawn}
 
     def choose(self, values: Mapping[str, Any]) -> None:
-        """Let the controls of parameters, timeframe and cost say ``values``."""
+        """Let the controls of parameters, timeframe, cost and stops say ``values``."""
         for name, value in values.items():
             control = self.control_of(name)
             shown = value if name != "cost" or "cost" in self.levels else _basis_points(value)
@@ -141,8 +145,9 @@ class Controls:
                 control.value = shown
 
     def control_of(self, name: str) -> Any:
-        """The control of a parameter, of the timeframe or of the cost."""
-        return self.sliders[name] if name in self.sliders else getattr(self, name)
+        """The control of a parameter, of the timeframe, the cost or a stop."""
+        named = {**self.sliders, **self.limits}
+        return named[name] if name in named else getattr(self, name)
 
     def show_setup(self, setup: Setup) -> None:
         """Let the controls say ``setup``, but for what is a level."""
@@ -215,6 +220,8 @@ def _on_level(value: Scalar, level: Iterable[Scalar]) -> Scalar:
 def _say(name: str, value: Any) -> str:
     if name == "cost":
         return f"{_basis_points(value):g} bp"
+    if name in STOPS and math.isfinite(value):
+        return f"{value * 100:g} %"
     return say_parameter(value)
 
 
@@ -235,6 +242,11 @@ def _cost(level: tuple[float, ...] | None, value: float) -> Any:
         )  # fmt: skip
     options = [(f"{_say('cost', one)} a side", one) for one in level]
     return _dropdown("cost", options, value, 160)
+
+
+def _limit(name: str, level: Iterable[float], value: float) -> ipw.Dropdown:
+    """One of a level's stops."""
+    return _dropdown(name.replace("_", " "), [(_say(name, one), one) for one in level], value, 180)
 
 
 def _parameter_slider(parameter: Parameter, value: Scalar, values: Iterable[Scalar]) -> Any:

@@ -303,6 +303,7 @@ def line_chart(values: pd.Series, *, metric: str, title: str) -> LineChart:
     known = np.isfinite(numbers)
     name = name_of(values.index, "value")
     numeric = pd.api.types.is_numeric_dtype(values.index)
+    numeric = numeric and bool(np.isfinite(values.index.to_numpy(float)).all())
     at = values.index.to_numpy(float) if numeric else np.arange(float(len(values)))
     x = number_axis(at, name) if numeric else parameter_axis(values.index, name, "bottom")
     low, high = style.nice_range(numbers[known], pad=0.08) if known.any() else (0.0, 1.0)

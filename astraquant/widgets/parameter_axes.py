@@ -87,6 +87,8 @@ def _labelled(labels: pd.Index, most: int) -> list[int]:
 
 
 def _even(numbers: Array) -> bool:
+    if not np.isfinite(numbers).all():  # no stop at all is one of the values
+        return False
     steps = np.diff(numbers)
     return bool(len(steps) < 2 or np.allclose(steps, steps[0], rtol=1e-6))
 
@@ -97,7 +99,9 @@ def name_of(labels: pd.Index, what: str) -> str:
 
 
 def say_parameter(value: object) -> str:
-    """A parameter's value as short as it goes."""
+    """A parameter's value as short as it goes; the infinite stop is none."""
+    if value == math.inf:
+        return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
