@@ -59,11 +59,16 @@ def macd_cross(
 
 @dataclass(frozen=True)
 class Plane:
-    """What is swept: a strategy, its grid, and options that aren't the default."""
+    """What is swept: a strategy, its grid, and options that aren't the default.
+
+    ``must``, ``aim``: how many times as long as the crossover it may take, if it was asked for.
+    """
 
     strategy: Any
     grid: Mapping[str, Any]
     options: Mapping[str, Any] = field(default_factory=dict)
+    must: float | None = 3.0
+    aim: float | None = 2.0
 
 
 def windows(count: int) -> dict[str, range]:
@@ -90,6 +95,29 @@ PLANES = {
     BUSY: Plane(
         macd_cross,
         {"fast": range(5, 25), "slow": range(26, 58), "signal": range(3, 34)},
+        must=None,
+        aim=None,
+    ),
+    "ma_cross, a stop loss of 2 %": Plane(
+        ma_cross, windows(len(WINDOWS)), {"stop_loss": 0.02}, aim=None
+    ),
+    "ma_cross, a stop loss of 0.5 % and a target of 1 %": Plane(
+        ma_cross, windows(len(WINDOWS)), {"stop_loss": 0.005, "take_profit": 0.01}, aim=None
+    ),
+    "ma_cross, 199 pairs × 100 stop losses": Plane(
+        ma_cross,
+        {"short": range(5, 204), "long": [204], "stop_loss": [k / 1000 for k in range(1, 101)]},
+        aim=None,
+    ),
+    "ma_cross, a trailing stop of 1 %": Plane(
+        ma_cross, windows(len(WINDOWS)), {"trailing_stop": 0.01}, 6.0, None
+    ),
+    "ma_cross, both, with all three stops": Plane(
+        ma_cross,
+        windows(len(WINDOWS)),
+        {"direction": "both", "stop_loss": 0.02, "take_profit": 0.05, "trailing_stop": 0.03},
+        6.0,
+        None,
     ),
 }
 PAIRS: Pairs = list(itertools.combinations(WINDOWS, 2))

@@ -59,7 +59,11 @@ def timed(what: str, seconds: Sequence[float], must: float, aim: float) -> Targe
 
 
 def compared(
-    what: str, over: Sequence[float], under: Sequence[float], must: float, aim: float
+    what: str,
+    over: Sequence[float],
+    under: Sequence[float],
+    must: float | None,
+    aim: float | None,
 ) -> Target:
     """How many times as long ``over`` takes: at most so many."""
     return Target(what, *_ratios(over, under), must, aim, "×")
@@ -97,10 +101,9 @@ def targets(
     raptorbt = bar[beside.RAPTORBT.title(candles)]
     yield outdone("… per bar and pair, raptorbt on all cores takes", ours, raptorbt, 150)
     for name, seconds in plane.items():
-        if name == planes.BUSY:
-            yield Target(f"… against that, {name}", *_ratios(seconds, long), unit="×")
-        elif name != planes.LONG:
-            yield compared(f"… against that, {name}", seconds, long, 3, 2)
+        asked = planes.PLANES[name]
+        if name != planes.LONG:
+            yield compared(f"… against that, {name}", seconds, long, asked.must, asked.aim)
     if memory is not None:
         yield Target("… memory added", memory / 1e6, memory / 1e6, 500, 200, "MB")
     added = [run.first - run.warm for run in first]
