@@ -118,6 +118,7 @@ def sweep_notes(result: Sweep) -> tuple[str, ...]:
     said = {
         simulated(result.source): bool(simulated(result.source)),
         "Filled at the very close that decides: optimistic.": result.options.fill == "close",
+        f"Stops were watched in candles of {result.watched}.": result.watched is not None,
         "Shorts are hypothetical on spot: no borrowing cost is counted.": result.shorted,
         f"{ruined:,} run{'s' if ruined > 1 else ''} ruined: a short lost all equity.": ruined > 0,
     }

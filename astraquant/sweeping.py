@@ -233,6 +233,14 @@ class Sweep:
         return self._job.shorted
 
     @property
+    def watched(self) -> str | None:
+        """The timeframe in which stops were watched, None if it is that of the bars."""
+        stopped = any(terms.stops.any for terms in self._job.terms)
+        markets = self._job.markets.values()
+        finer = any(market.watched_timeframe != market.timeframe for market in markets)
+        return next(iter(markets)).watched_timeframe if stopped and finer else None
+
+    @property
     def ruined(self) -> int:
         """How many runs ended at zero, a short having lost all equity."""
         return self._job.ruined

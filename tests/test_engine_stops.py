@@ -94,6 +94,7 @@ def test_stops_are_levels_in_their_order(fill):
     assert swept.contract.endswith(
         "With a take profit of 5 %. With the table's stop loss and trailing stop."
     )
+    assert "Stops were watched in candles of 1m." in swept.notes
     assert swept.passport["options"]["take_profit"] == 0.05
     assert "stop_loss" not in swept.passport["options"]
 
