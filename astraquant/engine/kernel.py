@@ -85,14 +85,14 @@ def run(  # noqa: PLR0912 - one loop over blocks, so that their tables stay in t
                     )  # fmt: skip
                     fill_sided(
                         block, market, fills.events, fills.starts, fills.prices, begin, local, bars,
-                        state, counts, which, True,
+                        state, counts, which,
                     )  # fmt: skip
                 if settings:
                     continue
                 if sided:
                     fill_sided(
-                        block, market, events, starts, unpriced.prices, begin, local, bars, state,
-                        counts, batch, False,
+                        block, market, events, starts, None, begin, local, bars, state, counts,
+                        batch,
                     )  # fmt: skip
                 else:
                     fill_long(block, market, events, starts, begin, bars, state, counts, batch)

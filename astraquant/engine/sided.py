@@ -58,14 +58,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @compiled
 def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in registers
-    block: Block, market: Market, events: Array, starts: Array, prices: Array, begin: int,
-    first: int, bars: int, state: Array, counts: Array, trials: Array, stopped: bool,
+    block: Block, market: Market, events: Array, starts: Array, prices: Array | None, begin: int,
+    first: int, bars: int, state: Array, counts: Array, trials: Array,
 ) -> None:  # fmt: skip
     """Go through the fills of trials that are long, short or flat; see `fills.fill_long`.
 
     ``events``: bar * SIDES + side + 1, the side (-1, 0, 1) that is held from that bar on.
-    ``first``: the first bar of the block that is evaluated. ``stopped``: each event has a price of
-    its own in ``prices`` (before slippage), and a bar may have several.
+    ``first``: the first bar of the block that is evaluated. ``prices``: None, or a price for each
+    event (before slippage), of which a bar may then have several. (It is compiled for each.)
     """
     sums, powers, lowest, highest = block.sums, block.powers.ravel(), block.lowest, block.highest
     price, volume = market.price[begin:], market.volume[begin:]
@@ -148,7 +148,9 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
             at = bar
             if k == end:
                 break
-            paid = prices[k & POSITIVE] if stopped else price[bar]
+            paid = price[bar]
+            if prices is not None:
+                paid = prices[k & POSITIVE]
             k += 1
             # The fill: leave what is held, take the new side, mark it at the close.
             if side != 0:
@@ -183,8 +185,9 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
                     counts[t, EMPTY] += 1
                 if side < 0:
                     counts[t, SHORTS] = 1
-            if stopped and k < end and np.int64(events[k & POSITIVE]) >> 2 == bar:
-                continue
+            if prices is not None:
+                if k < end and np.int64(events[k & POSITIVE]) >> 2 == bar:
+                    continue
             if side != 0:
                 last = closes[bar] / bought
                 last = last if side > 0 else proceeds - last
