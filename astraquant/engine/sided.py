@@ -185,7 +185,7 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
                     counts[t, EMPTY] += 1
                 if side < 0:
                     counts[t, SHORTS] = 1
-            if prices is not None:
+            if prices is not None:  # noqa: SIM102 - by itself the compiler can leave it out
                 if k < end and np.int64(events[k & POSITIVE]) >> 2 == bar:
                     continue
             if side != 0:
