@@ -48,7 +48,8 @@ _UNITS = {
 _SPELLING = re.compile(rf"(\d{{0,6}})\s*({'|'.join(_UNITS)})", re.IGNORECASE | re.ASCII)
 _FIRST_MONDAY = 4 * DAY  # the epoch was a Thursday
 _EARLIEST_INTEGER = 10**11  # 1973 in milliseconds; below it somebody meant seconds or a year
-_ISO_START = re.compile(r"\d{4}(-\d\d.*)?")  # text without its year would be completed with today
+# Text without its year would be completed with today; of two times in it the first would be lost.
+_ISO_START = re.compile(r"(?!.*:.* \d)\d{4}(-\d\d.*)?")
 
 
 def check_timeframe(timeframe: object) -> str:
@@ -224,6 +225,8 @@ def parse_time(value: object, what: str = "time") -> pd.Timestamp:
             raise ValueError("none of the accepted forms")
         if pd.isna(stamp):
             raise ValueError("not a time")
+        if stamp.as_unit("ms") != stamp:
+            raise ValueError("finer than a millisecond")
     except (ValueError, TypeError, OverflowError) as error:
         raise DataError(
             f'{what}={value!r} is no moment in time. Expected UTC text such as "2023-03-24 12:40", '

@@ -224,6 +224,7 @@ def test_whole_days_months_and_years_mean_their_start() -> None:
     "value",
     [
         *("", "now", "12:40", "03/04/2023", "2023-13-01", "2023-02-30"),
+        *("2023-01-14T22:00:00 02:00", "2023-01-14 22:00:00.0000001"),
         *(2023, 1679661600, 1.6e12, 10**30, True, float("nan")),
         *(None, pd.NaT, np.datetime64("NaT", "ms")),
     ],
