@@ -6,55 +6,26 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 import astraquant as aq
-from astraquant import Range, crossed_above, crossed_below, hold, strategy
-from astraquant.indicators import ema, macd, rsi
-from astraquant.strategies import ma_cross
+from astraquant.strategies import (
+    bollinger_reversion,
+    donchian_breakout,
+    ma_cross,
+    macd_cross,
+    momentum,
+    rsi_reversion,
+)
 
 from .crossing import COST, Pairs
 from .harness import Case
 from .inputs import Inputs
 
 WINDOWS = range(5, 205)
-
-
-@strategy(valid=lambda short, long: short < long)
-def ema_cross(
-    candles: Any, short: Annotated[int, Range(1, 400)], long: Annotated[int, Range(2, 800)]
-) -> Any:
-    """The crossover of exponential averages."""
-    fast, slow = ema(candles.close, short), ema(candles.close, long)
-    return hold(enter=crossed_above(fast, slow), exit=crossed_below(fast, slow))
-
-
-@strategy(valid=lambda lower, upper: lower < upper)
-def rsi_reversal(
-    candles: Any,
-    window: Annotated[int, Range(2, 400)],
-    lower: Annotated[float, Range(0, 100)],
-    upper: Annotated[float, Range(0, 100)],
-) -> Any:
-    """Long from where the market was sold too much until it was bought too much."""
-    strength = rsi(candles.close, window)
-    return hold(enter=strength < lower, exit=strength > upper)
-
-
-@strategy(valid=lambda fast, slow: fast < slow)
-def macd_cross(
-    candles: Any,
-    fast: Annotated[int, Range(1, 400)],
-    slow: Annotated[int, Range(2, 800)],
-    signal: Annotated[int, Range(1, 400)],
-) -> Any:
-    """Long while MACD is above its signal line, from one crossing to the other."""
-    lines = macd(candles.close, fast, slow, signal)
-    enter, leave = crossed_above(lines.macd, lines.signal), crossed_below(lines.macd, lines.signal)
-    return hold(enter=enter, exit=leave)
 
 
 @dataclass(frozen=True)
@@ -82,9 +53,10 @@ PLANES = {
     LONG: Plane(ma_cross, windows(len(WINDOWS))),
     "ma_cross, short": Plane(ma_cross, windows(len(WINDOWS)), {"direction": "short"}),
     "ma_cross, both": Plane(ma_cross, windows(len(WINDOWS)), {"direction": "both"}),
-    "ema_cross": Plane(ema_cross, windows(len(WINDOWS))),
-    "rsi_reversal, window × lower × upper": Plane(
-        rsi_reversal,
+    "ma_cross, ema": Plane(ma_cross, {**windows(len(WINDOWS)), "kind": ["ema"]}),
+    "ma_cross, wma": Plane(ma_cross, {**windows(len(WINDOWS)), "kind": ["wma"]}),
+    "rsi_reversion, window × lower × upper": Plane(
+        rsi_reversion,
         {"window": range(7, 27), "lower": range(15, 46), "upper": range(50, 82)},
     ),
     "macd_cross, fast × slow × signal": Plane(
@@ -97,6 +69,16 @@ PLANES = {
         {"fast": range(5, 25), "slow": range(26, 58), "signal": range(3, 34)},
         must=None,
         aim=None,
+    ),
+    "bollinger_reversion, window × width": Plane(
+        bollinger_reversion,
+        {"window": range(5, 204), "width": [k / 25 for k in range(20, 120)]},
+    ),
+    "donchian_breakout, enter × leave": Plane(
+        donchian_breakout, {"enter": range(5, 204), "leave": range(5, 105)}
+    ),
+    "momentum, window × threshold": Plane(
+        momentum, {"window": range(5, 204), "threshold": [k / 5_000 for k in range(100)]}
     ),
     "ma_cross, a stop loss of 2 %": Plane(
         ma_cross, windows(len(WINDOWS)), {"stop_loss": 0.02}, aim=None

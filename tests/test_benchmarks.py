@@ -136,21 +136,23 @@ def test_targets_stand_beside_what_was_measured(inputs):
     )
     assert lines[2].endswith("takes | 500 × | 700 × | ≥ 1,500 × | ≥ 4,000 × | **missed** |")
     assert lines[3].endswith("takes | 1,000 × | 2,000 × | ≥ 150 × |  | must |")
-    assert "| … against that, ema_cross | 1 × | 1 × | ≤ 3 × | ≤ 2 × | aim |" in lines
+    assert "| … against that, ma_cross, ema | 1 × | 1 × | ≤ 3 × | ≤ 2 × | aim |" in lines
     assert "| … memory added | 150 MB | 150 MB | ≤ 500 MB | ≤ 200 MB | aim |" in lines
     assert any(line.endswith("| 1.5 s | 2 s | ≤ 2 s | ≤ 1 s | must |") for line in lines)
     assert lines[-1].endswith("5m | 1 s | 2 s | ≤ 6 ms | ≤ 4 ms | **missed** |")
     assert f"| … against that, {planes.BUSY} | 1 × | 1 × |  |  |  |" in lines  # told, not asked for
-    assert len(lines) == len(found) + 1 == 20
+    assert len(lines) == len(found) + 1 == 24
 
 
 def test_only_the_engine_is_measured_as_the_engine(inputs):
     bars = inputs.candles.iloc[:2000]
     grid = {"short": [5, 10], "long": [20, 40]}
-    fast = planes.sweep(bars, planes.Plane(planes.ema_cross, grid))
+    fast = planes.sweep(bars, planes.Plane(ma_cross, {**grid, "kind": ["ema"]}))
     planes.same_rows(fast, fast)
     with pytest.raises(AssertionError, match="not run by the engine: vectorbt"):
-        planes.by_engine(planes.sweep(bars, planes.Plane(planes.ema_cross, grid, SLOW)))
+        planes.by_engine(
+            planes.sweep(bars, planes.Plane(ma_cross, {**grid, "kind": ["ema"]}, SLOW))
+        )
     fast.table.iloc[-1, 3] += 1e-6
     with pytest.raises(AssertionError, match="Not equal"):
         planes.same_rows(fast)

@@ -228,3 +228,21 @@ def test_a_parameter_written_as_an_option_is_told_how(file, capsys):
     assert stop.value.code == 2
     shown = capsys.readouterr().err
     assert "unknown: --short" in shown and "written as in short=50" in shown
+
+
+def test_stops_are_options_of_both(file, tmp_path, capsys):
+    line = ["short=5", "long=20", "--stop-loss", "0.01", "--trailing-stop=0.02", "--json"]
+    assert main(["backtest", str(file), *line]) == 0
+    told = json.loads(capsys.readouterr().out)
+    candles = aq.read_candles(file)
+    stops = {"stop_loss": 0.01, "trailing_stop": 0.02}
+    expected = aq.backtest(candles, ma_cross, short=5, long=20, **stops)
+    assert told["metrics"]["total_return"] == expected.metrics["total_return"]
+    out = tmp_path / "table.csv"
+    line = ["--short=5", "--long=20", "--stop-loss=0.01:0.04:0.01", "--take-profit=inf,0.05"]
+    assert main(["sweep", str(file), *line, "--metric=total_return", "--out", str(out)]) == 0
+    table = pd.read_csv(out)
+    assert table["stop_loss"].tolist() == [0.01, 0.01, 0.02, 0.02, 0.03, 0.03]
+    assert table["take_profit"].tolist() == [float("inf"), 0.05] * 3
+    row = aq.backtest(candles, ma_cross, short=5, long=20, stop_loss=0.03, take_profit=0.05)
+    assert table["total_return"].iloc[-1] == pytest.approx(row.metrics["total_return"])

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
     from ..strategies.definition import Parameter, Strategy
 
+STOPS = {
+    "stop_loss": "a loss",
+    "take_profit": "a gain",
+    "trailing_stop": "a fall from the best price",
+}
+
 BACKTEST_EXAMPLES = """examples:
   astraquant backtest BTCUSDT-1m.parquet --strategy ma_cross short=50 long=200 --timeframe 5m
   astraquant backtest sample short=20 long=100 --timeframe 1h --direction both --json
@@ -28,9 +35,11 @@ market, made on the spot."""
 SWEEP_EXAMPLES = """examples:
   astraquant sweep BTCUSDT-1m.parquet --short 5:50:5 --long 20:205:20 --timeframe 5m
   astraquant sweep sample --short 10,20,50 --long 100,200 --timeframe 15m,1h --cost 0,0.001
+  astraquant sweep sample --timeframe 1h --stop-loss 0.01:0.06:0.01 --take-profit inf,0.05,0.1
 
 Several values: a list 10,20,50 or a span from:to or from:to:step, without its end, as in Python:
-5:205 means 5 to 204. FILE is any candle file, or the word sample: a synthetic market."""
+5:205 means 5 to 204; inf among stops is none. FILE is any candle file, or the word sample: a
+synthetic market."""
 
 
 def _parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -47,6 +56,9 @@ def _parser(name: str, description: str, examples: str) -> argparse.ArgumentPars
     parser.add_argument("--fill", default="open", help="open (of the next bar) or close")
     parser.add_argument("--direction", default="long", help="long, short or both")
     parser.add_argument("--cash", type=float, default=10_000.0, help="to start with")
+    for stop, after in STOPS.items():
+        text = f"leave after {after} of this fraction{several}"
+        parser.add_argument(f"--{stop.replace('_', '-')}", help=text)
     parser.add_argument("--start", help="first evaluated time, UTC")
     parser.add_argument("--end", help="time before which evaluation ends, UTC")
     return parser
@@ -55,6 +67,11 @@ def _parser(name: str, description: str, examples: str) -> argparse.ArgumentPars
 def _options(known: argparse.Namespace) -> dict[str, Any]:
     names = ("slippage", "fill", "direction", "cash", "start", "end")
     return {name: getattr(known, name) for name in names}
+
+
+def _stops(known: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """The stops that were given, as text."""
+    return ((name, getattr(known, name)) for name in STOPS if getattr(known, name) is not None)
 
 
 def _candles(file: str) -> pd.DataFrame:
@@ -95,6 +112,7 @@ def run_backtest(arguments: list[str]) -> int:
         strategy,
         timeframe=known.timeframe,
         cost=_number("cost", known.cost, float),
+        **{name: _number(name, text, float) for name, text in _stops(known)},
         **_options(known),
         **parameters,
     )
@@ -164,6 +182,7 @@ def run_sweep(arguments: list[str]) -> int:
 
 def _swept(known: argparse.Namespace, strategy: Strategy, grid: dict[str, Any]) -> int:
     from ..reports import sweep_text
+    from ..strategies.definition import Parameter
     from ..sweeping import sweep
 
     costs = [_number("cost", text, float) for text in known.cost.split(",")]
@@ -174,6 +193,7 @@ def _swept(known: argparse.Namespace, strategy: Strategy, grid: dict[str, Any]) 
         strategy,
         timeframe=frames if len(frames) > 1 else known.timeframe,
         cost=costs if len(costs) > 1 else costs[0],
+        **{name: _values(Parameter(name, float, None), text) for name, text in _stops(known)},
         **_options(known),
         **grid,
     )
