@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .strategies import Range as Range
     from .strategies import crossed_above as crossed_above
     from .strategies import crossed_below as crossed_below
+    from .strategies import higher as higher
     from .strategies import hold as hold
     from .strategies import load_strategies as load_strategies
     from .strategies import strategy as strategy
@@ -51,9 +52,10 @@ _HOME = {
     **dict.fromkeys(("resample", "CandleBuilder"), "resampling"),
     **dict.fromkeys(("cached_candles", "load_candles", "read_candles"), "data"),
     **dict.fromkeys(
-        ("strategy", "Range", "hold", "crossed_above", "crossed_below", "where", "load_strategies"),
+        ("strategy", "Range", "hold", "crossed_above", "crossed_below", "where", "higher"),
         "strategies",
     ),
+    "load_strategies": "strategies",
     "SimulatedExchange": "exchange",
     "Feed": "feed.feed",
     "live_chart": "widgets.live",

@@ -35,8 +35,11 @@ class Warmup:
         """Take the leading unknown values of one indicator's line, or lines, into account."""
         for line in result if isinstance(result, tuple) else (result,):
             known = ~np.isnan(line)
-            first = int(np.argmax(known)) if known.any() else len(line)
-            self.first_known = max(self.first_known, first)
+            self.wait_for(int(np.argmax(known)) if known.any() else len(line))
+
+    def wait_for(self, bar: int) -> None:
+        """Take into account that something is known from ``bar`` on."""
+        self.first_known = max(self.first_known, bar)
 
 
 _watching: ContextVar[Warmup | None] = ContextVar("astraquant_warmup", default=None)
@@ -51,6 +54,11 @@ def watch_warmup() -> Iterator[Warmup]:
         yield warmup
     finally:
         _watching.reset(token)
+
+
+def watched() -> Warmup | None:
+    """Who watches the indicators called now, if anybody does."""
+    return _watching.get()
 
 
 def indicator(
@@ -77,7 +85,7 @@ def indicator(
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             if args and type(args[0]) is Node and not kwargs:  # a sweep traces the same calls often
                 found = args[0].graph.calls.get(_call_key(call, args))
-                if found is not None:
+                if found is not None and _of_one_graph(args[:series]):
                     return cast(R, found)
             given: tuple[Any, ...] = args
             if kwargs or len(given) != len(names):
@@ -96,7 +104,7 @@ def indicator(
                 return cast(R, traced)
             arrays = _arrays(function.__name__, names[:series], given[:series])
             result = plain(*arrays, *scalars)
-            warmup = _watching.get()
+            warmup = watched()
             if warmup is not None:
                 warmup.see(result)
             return result
@@ -127,6 +135,10 @@ def _call_key(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any,
     return (function, *[a.number if type(a) is Node else (a.__class__, a) for a in args])
 
 
+def _of_one_graph(series: tuple[Any, ...]) -> bool:
+    return len(series) == 1 or all(a.graph is series[0].graph for a in series if type(a) is Node)
+
+
 def _trace(
     graph: Graph, function: Callable[..., Any], series: tuple[Any, ...], scalars: tuple[Any, ...]
 ) -> Any:
@@ -151,6 +163,13 @@ def _series_node(graph: Graph, name: str, value: object) -> Node:
         raise StrategyError(
             f"{name} got a condition; expected a series of numbers "
             "(where(condition, 1.0, 0.0) makes numbers of conditions)"
+        )
+    if node.op == "higher":
+        frame = node.value.timeframe
+        raise StrategyError(
+            f"{name} of {node!r}, which holds each {frame} value for many bars: it would count "
+            f"bars, not those of {frame}. Compute it over {frame} bars, inside higher: "
+            f"higher(candles, {frame!r}, lambda h: {name}(h.close, ...))"
         )
     return node
 

@@ -204,37 +204,52 @@ def _divide(high: Floats, low: Floats, divisor: float) -> Floats:
 
 
 @compiled
+def _joined_sum(a: float, a_low: float, b: float, b_low: float) -> tuple[float, float]:
+    """Sum of two numbers in two floats each (Knuth's exact sum)."""
+    s = a + b
+    t = s - a
+    rest = (a - (s - t)) + (b - t) + (a_low + b_low)
+    high = s + rest
+    return high, rest - (high - s)
+
+
+@compiled
 def _add(
     a_high: Floats, a_low: Floats, b_high: Floats, b_low: Floats, factor: float
 ) -> tuple[Floats, Floats]:
-    """Add factor * b to a, numbers in two floats (Knuth's exact sum); factor: a power of two."""
+    """Add factor * b to a, numbers in two floats; factor: a power of two."""
     high, low = np.empty(len(a_high)), np.empty(len(a_high))
     for i in range(len(a_high)):
-        a, b = a_high[i], b_high[i] * factor
-        s = a + b
-        t = s - a
-        rest = (a - (s - t)) + (b - t) + (a_low[i] + b_low[i] * factor)
-        high[i] = s + rest
-        low[i] = rest - (high[i] - s)
+        high[i], low[i] = _joined_sum(a_high[i], a_low[i], b_high[i] * factor, b_low[i] * factor)
     return high, low
 
 
 @compiled
-def _spread(a: Parts, size: float, b: Parts, held: float) -> Floats:
+def _joined_squares(
+    a: float, a_low: float, a_squares: float, size: float,
+    b: float, b_low: float, b_squares: float, held: float, scale: float,
+) -> float:  # fmt: skip
     """Chan's rule: the squares of both blocks, and of the distance between their means.
 
     That distance times both sizes is held * sum(a) - size * sum(b), taken with exact products:
-    equal values give exactly 0.
+    equal values give exactly 0. ``scale``: 1 / (size * held * (size + held)).
     """
+    p, p_rest = _product(a, held)
+    q, q_rest = _product(b, size)
+    distance = (p - q) + ((p_rest - q_rest) + (a_low * held - b_low * size))
+    return a_squares + b_squares + distance * distance * scale
+
+
+@compiled
+def _spread(a: Parts, size: float, b: Parts, held: float) -> Floats:
     a_high, a_low, a_squares = a
     b_high, b_low, b_squares = b
     scale = 1.0 / (size * held * (size + held))
     result = np.empty(len(a_high))
     for i in range(len(a_high)):
-        p, p_rest = _product(a_high[i], held)
-        q, q_rest = _product(b_high[i], size)
-        distance = (p - q) + ((p_rest - q_rest) + (a_low[i] * held - b_low[i] * size))
-        result[i] = a_squares[i] + b_squares[i] + distance * distance * scale
+        result[i] = _joined_squares(
+            a_high[i], a_low[i], a_squares[i], size, b_high[i], b_low[i], b_squares[i], held, scale
+        )
     return result
 
 

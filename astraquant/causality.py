@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from . import timeframes
-from .candles import check_candles
+from .candles import check_candles, times_of
 from .errors import DataError, StrategyError
 from .evaluation import Boolean, Shared, evaluate, reachable
 from .expressions import Node
@@ -87,7 +87,8 @@ def check_strategy(strategy: Strategy, candles: pd.DataFrame, **parameters: Any)
             f"{len(table)} candles are too few to check a strategy; expected {FEWEST_BARS} or "
             "more, better some thousands"
         )
-    columns = columns_of(table.iloc[-MOST_BARS:])
+    timeframe = timeframes.infer_timeframe(times_of(table))
+    columns = columns_of(table.iloc[-MOST_BARS:], timeframe)
     tracer = Tracer(strategy)
 
     def answer(seen: Columns) -> Array:
@@ -167,7 +168,7 @@ def _replaced(columns: Columns, cut: int, factor: float) -> Columns:
     """Another future: prices and volumes from ``cut`` on scaled, times one bar later (a gap)."""
     seen = {column: values.copy() for column, values in columns.items()}
     for column, values in seen.items():
-        if column == "time":
+        if column in ("time", "end"):
             values[cut:] += np.diff(columns["time"]).min()
         else:
             values[cut:] *= factor
@@ -210,7 +211,9 @@ def _comparable(program: Node, columns: Columns) -> tuple[int, int]:
     hiding = [node for node in nodes if node.op in ("hold", "call", "**")]
     watched = {arg.number: arg for node in hiding for arg in node.args} | {program.number: program}
     values = {number: evaluate(node, columns, shared) for number, node in watched.items()}
-    first, stop = _longest(np.logical_and.reduce([_known(value) for value in values.values()]))
+    known = [_known(value) for value in values.values()]
+    known += [_known_at_closes(node, columns, shared) for node in nodes if node.op == "higher"]
+    first, stop = _longest(np.logical_and.reduce(known))
     if first == 0:
         return first, stop
     free: dict[int, int] = {}  # by node: from where it doesn't depend on what was unknown before
@@ -227,10 +230,25 @@ def _comparable(program: Node, columns: Columns) -> tuple[int, int]:
             since += 1
         elif node.op == "call" and made_of:  # an average may remember for ever
             since = stop
-        if node.op == "where" or made_of:
+        if made_of or _chooses(node):
             conditional.add(node.number)
         free[node.number] = since
     return free[program.number], stop
+
+
+def _chooses(node: Node) -> bool:
+    """Whether numbers are made of a condition."""
+    inside = reachable(node.value.root) if node.op == "higher" else [node]
+    return any(part.op == "where" for part in inside)
+
+
+def _known_at_closes(node: Node, columns: Columns, shared: Shared) -> Array:
+    """Where a series of a higher timeframe is comparable: from one close to another."""
+    coarse, _ = shared.coarse(node.value.timeframe, columns)
+    first, stop = map(coarse.first_known, _comparable(node.value.root, coarse.columns))
+    known = np.zeros(len(columns["close"]), np.bool_)
+    known[first:stop] = True
+    return known
 
 
 def _known(value: Array | Boolean) -> Array:

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from ._coarse import Coarse
 from ._signals import crossings, crossings_known, held
-from .expressions import Call, Node
+from .expressions import Call, Node, Seen
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -79,6 +80,7 @@ class Shared:
         self.budget = budget
         self.size = 0  # bytes held now
         self._kept: dict[tuple[Any, ...], Any] = {}
+        self._coarse: dict[str, tuple[Coarse, Shared]] = {}
 
     def get(self, key: tuple[Any, ...]) -> Any:
         """The result of an earlier call; None if it is not there (any more)."""
@@ -94,6 +96,12 @@ class Shared:
             self.size -= _bytes_of(self._kept.pop(oldest))
         self._kept[key] = result
         self.size += size
+
+    def coarse(self, timeframe: str, columns: Mapping[str, Array]) -> tuple[Coarse, Shared]:
+        """The bars of a higher timeframe, and what is shared of the results over them."""
+        if timeframe not in self._coarse:
+            self._coarse[timeframe] = Coarse(columns, timeframe), Shared(self.budget // 4)
+        return self._coarse[timeframe]
 
 
 def _bytes_of(result: Any) -> int:
@@ -126,9 +134,12 @@ def evaluate(root: Node, columns: Mapping[str, Array], shared: Shared | None = N
     with np.errstate(all="ignore"):  # 0/0 is NaN: unknown, not a warning
         for node in nodes:
             args = [done[arg.number] for arg in node.args]
-            done[node.number] = (
-                _call(node, args, shared) if node.op == "call" else _apply(node, args, columns)
-            )
+            if node.op == "call":
+                done[node.number] = _call(node, args, shared)
+            elif node.op == "higher":
+                done[node.number] = _higher(node, columns, shared)
+            else:
+                done[node.number] = _apply(node, args, columns)
             for arg in node.args:  # what is not needed any more goes at once
                 uses[arg.number] -= 1
                 if not uses[arg.number]:
@@ -146,6 +157,13 @@ def _call(node: Node, args: list[Any], shared: Shared) -> Array:
         result = call.function(*args, *call.parameters)
         shared.keep(key, result)
     return np.asarray(result if call.field is None else result[call.field])
+
+
+def _higher(node: Node, columns: Mapping[str, Array], shared: Shared) -> Array:
+    """A series of a higher timeframe, computed over its bars, as it is known at each close."""
+    seen: Seen = node.value
+    coarse, among_them = shared.coarse(seen.timeframe, columns)
+    return coarse.at_closes(np.asarray(evaluate(seen.root, coarse.columns, among_them)))
 
 
 def _apply(node: Node, args: list[Any], columns: Mapping[str, Array]) -> Value:

@@ -33,16 +33,34 @@ class Call(NamedTuple):
     field: int | None
 
 
+class Seen(NamedTuple):
+    """A series of a higher timeframe, ``root``, as it is known at each close."""
+
+    timeframe: str
+    root: Node
+
+
 class Graph:
-    """The nodes of one strategy over one kind of candles; equal expressions are one node."""
+    """The nodes of one strategy over one kind of candles; equal expressions are one node.
 
-    __slots__ = ("calls", "left", "nodes")
+    ``timeframe``: of the candles, where they are a higher one; "" for those of the run.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_higher", "calls", "left", "nodes", "timeframe")
+
+    def __init__(self, timeframe: str = "") -> None:
+        self.timeframe = timeframe
+        self._higher: dict[str, Graph] = {}
         self.nodes: dict[tuple[Any, ...], Node] = {}
         self.calls: dict[tuple[Any, ...], Any] = {}  # indicator calls already traced, as written
         # Why a node refused something in this call: a library may swallow the exception.
         self.left = ""
+
+    def higher(self, timeframe: str) -> Graph:
+        """The graph of what is computed over the bars of a higher timeframe."""
+        if timeframe not in self._higher:
+            self._higher[timeframe] = Graph(timeframe)
+        return self._higher[timeframe]
 
     def refusal(self, why: str) -> CannotTrace:
         """The exception with which a node leaves the traced world; it is remembered."""
@@ -50,7 +68,7 @@ class Graph:
         return CannotTrace(why)
 
     def node(self, kind: str, op: str, args: tuple[Node, ...], value: Any = None) -> Node:
-        """The node ``op(args)``; made only once. ``value``: a constant, column or `Call`."""
+        """The node ``op(args)``, made only once. ``value``: constant, column, `Call`, `Seen`."""
         key: tuple[Any, ...]
         if value is None and len(args) == 2:  # as nearly all are, in a sweep
             key = (op, args[0].number, args[1].number)
@@ -59,6 +77,8 @@ class Graph:
         elif op == "call":
             types = tuple(map(type, value.parameters))  # 5 and 5.0 are equal, yet not the same
             key = (op, value, types, *[a.number for a in args])
+        elif op == "higher":
+            key = (op, value.timeframe, value.root.number)
         else:
             key = (
                 op,
@@ -87,6 +107,8 @@ class Graph:
         """``value`` as a node of this graph; arrays and other objects can't be traced."""
         if isinstance(value, Node):
             if value.graph is not self:
+                if value.graph.timeframe != self.timeframe:
+                    raise StrategyError(_mixed(self.timeframe, value.graph.timeframe))
                 raise StrategyError(
                     "a value kept from an earlier call was used again; a strategy must compute "
                     "everything from the candles it is given"
@@ -101,6 +123,15 @@ class Graph:
                 f"a series was combined with {value!r}; expected a number or a series"
             )
         raise self.refusal(f"it mixes the candles with {_article(type(value).__name__)}")
+
+
+def _mixed(one: str, other: str) -> str:
+    frame = one or other
+    return (
+        f"a series of {frame} bars was combined with one of other bars. What is computed from "
+        f"{frame} bars alone goes into the function of higher(candles, {frame!r}, ...); what that "
+        "gives back has a value at each close of candles, and can be combined with them"
+    )
 
 
 def _article(name: str) -> str:
@@ -280,6 +311,8 @@ def _spell(node: Node, depth: int) -> str:
         return str(node.value)
     if depth == 0:
         return "…"
+    if node.op == "higher":
+        return f"higher({node.value.timeframe!r}, {_spell(node.value.root, depth - 1)})"
     inside = [_spell(arg, depth - 1) for arg in node.args]
     if node.op == "call":
         call: Call = node.value

@@ -11,9 +11,9 @@ Common to all of them:
   0 at the first known value of the input, so an indicator of an indicator warms up after the inner
   one. A window longer than the data gives NaN everywhere. NaN and infinities in the input are
   unknown. *Windowed* indicators (sma, wma, rolling_std, bollinger, donchian) are NaN while their
-  window holds an unknown value and known again after it; *recursive* ones (ema, macd, rsi, atr)
-  remember everything since their start, so an unknown value ends them: they start anew behind it,
-  warm-up included, as if history began there.
+  window holds an unknown value and known again after it, ``previous`` is NaN at one bar for each;
+  *recursive* ones (ema, macd, rsi, atr) remember everything since their start, so an unknown value
+  ends them: they start anew behind it, warm-up included, as if history began there.
 * **Where history starts.** Windowed indicators don't depend on it, to the last bit. Recursive ones
   do, less and less.
 * **Ties.** sma and wma of prices on the grid of 10^-8 are the correctly rounded averages of the
@@ -44,6 +44,7 @@ __all__ = [
     "donchian",
     "ema",
     "macd",
+    "previous",
     "rolling_std",
     "rsi",
     "sma",
@@ -184,3 +185,15 @@ def donchian(high: Series, low: Series, window: int = 20) -> Bands:
     """
     lower, upper = _rolling.lowest(low, window), _rolling.highest(high, window)
     return Bands(lower, (lower + upper) / 2.0, upper)
+
+
+@indicator(series=1)
+def previous(values: Series, bars: int = 1) -> Floats:
+    """Give at each bar the value of ``bars`` bars before: yesterday's channel, a close of old.
+
+    First known bar: bars. Unknown where that one value is. TA-Lib has no name for it; its MOM is
+    values - previous(values, bars), its ROCP that divided by previous(values, bars).
+    """
+    result = np.full(len(values), np.nan)
+    result[bars:] = _rolling.known(values[: max(0, len(values) - bars)])
+    return result

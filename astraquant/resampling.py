@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -69,20 +70,30 @@ def resample(candles: pd.DataFrame, timeframe: str, partial: bool = False) -> pd
     if source == timeframe:
         return table
     _check_joinable(table)
+    bins = whole_bins(times, source, timeframe)
+    cut_first = not partial and times[0] != bins.start[0]
+    cut_last = not partial and times[-1] + DURATIONS[source] != bins.end[-1]
+    kept = slice(int(cut_first), len(bins.start) - int(cut_last))
+    joined = join_bars({name: table[name].to_numpy() for name in table.columns}, bins)
+    columns = {name: joined[name][kept] for name in table.columns}
+    result = pd.DataFrame(columns, index=from_ms(bins.start[kept]), copy=False)
+    result.attrs = dict(table.attrs)
+    return result
+
+
+def whole_bins(times: Times, source: str, timeframe: str) -> Bins:
+    """The bins of ``timeframe`` that bars of ``source`` lie in, each of them wholly.
+
+    ``times``: their open times, increasing. Raises `DataError` if the target is no whole multiple
+    of the source, or a bar lies across the edge of two bins.
+    """
+    _check_multiple(source, timeframe)
     bins = bins_of(times, timeframe)
     length = DURATIONS[source]  # months are never joined: every source has one
     across = _find_across(as_input(times), bins.after, bins.end, length)
     if across >= 0:
         raise _across(int(times[across]), source, timeframe)
-
-    cut_first = not partial and times[0] != bins.start[0]
-    cut_last = not partial and times[-1] + length != bins.end[-1]
-    kept = slice(int(cut_first), len(bins.start) - int(cut_last))
-    joined = _join(table, bins)
-    columns = {name: joined[name][kept] for name in table.columns}
-    result = pd.DataFrame(columns, index=from_ms(bins.start[kept]), copy=False)
-    result.attrs = dict(table.attrs)
-    return result
+    return bins
 
 
 class CandleBuilder:
@@ -239,19 +250,19 @@ def _check_number(name: str, value: float) -> None:
         raise DataError(f"{name} is {value!r}, expected a finite number of 0 or more.")
 
 
-def _join(table: pd.DataFrame, bins: Bins) -> dict[str, Floats]:
-    """The known columns of ``table``, its rows joined bin by bin."""
+def join_bars(columns: Mapping[str, Floats], bins: Bins) -> dict[str, Floats]:
+    """All known columns of candles, joined bin by bin; those that are not given hold volumes."""
     names = (*COLUMNS, *EXTRA_COLUMNS)
     joined = np.empty((len(names), len(bins.first)))
     # A kernel takes all columns: in place of one that is not there volume is added up once more.
-    given = [as_input(table[name if name in table else "volume"].to_numpy()) for name in names]
+    given = [as_input(columns[name if name in columns else "volume"]) for name in names]
     prices, sums = tuple(given[: len(PRICES)]), tuple(given[len(PRICES) :])
     halves = [0, len(bins.first) // 2, len(bins.first)]
     work = [
         functools.partial(_join_rows, bins.first, bins.after, prices, sums, joined, begin, end)
         for begin, end in pairwise(halves)
     ]
-    if len(table) > WORTH_A_THREAD:
+    if len(given[0]) > WORTH_A_THREAD:
         side_by_side(*work)
     else:
         for half in work:

@@ -138,7 +138,7 @@ class Market:
                 table = _resample(table, timeframe, self.timeframe)
                 self.timeframe = timeframe
         self.candles, self.first = _cut(table, self.timeframe, start, end)
-        self.columns = columns_of(self.candles)
+        self.columns = columns_of(self.candles, self.timeframe)
 
     @property
     def evaluated(self) -> dict[str, Array]:
@@ -179,7 +179,7 @@ class Market:
         if self.watched_timeframe == self.timeframe:
             own = self.columns
             return Watched(own["open"], own["high"], own["low"], np.arange(len(self.candles) + 1))
-        source = columns_of(self.source)
+        source = columns_of(self.source, self.watched_timeframe)
         ends = timeframes.next_start(int(self.columns["time"][-1]), self.timeframe)
         begins = np.append(self.columns["time"], ends)
         bounds = np.searchsorted(source["time"], begins)

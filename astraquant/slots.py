@@ -74,7 +74,7 @@ def _positions(
 ) -> Array:
     """What a strategy holds of its symbol after each row: 0 or 1, the same where it has no bar."""
     candles = universe.candles_of(symbol)
-    position = decide(Tracer(strategy), columns_of(candles), bound).position
+    position = decide(Tracer(strategy), columns_of(candles, universe.timeframe), bound).position
     if (position < 0).any():
         when = candles.index[int(np.argmax(position < 0))]
         raise StrategyError(

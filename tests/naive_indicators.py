@@ -112,3 +112,11 @@ def macd(values: Floats, fast: int, slow: int, signal: int) -> tuple[Floats, Flo
 def donchian(high: Floats, low: Floats, window: int) -> tuple[Floats, Floats, Floats]:
     lower, upper = each_window(low, window, min), each_window(high, window, max)
     return lower, (lower + upper) / 2, upper
+
+
+def previous(values: Floats, bars: int) -> Floats:
+    result = np.full(len(values), np.nan)
+    for i in range(bars, len(values)):
+        if math.isfinite(values[i - bars]):
+            result[i] = values[i - bars]
+    return result

@@ -385,7 +385,9 @@ def test_the_passport_says_where_the_figures_come_from():
 
 def test_a_result_prints_itself_in_one_line_and_a_small_table():
     result = aq.backtest(random_walk(300, 0), ma_cross, short=2, long=5)
-    assert repr(result).startswith("<Backtest ma_cross(short=2, long=5) on 300 bars of 5m: return ")
+    assert repr(result).startswith(
+        "<Backtest ma_cross(short=2, long=5, kind='sma') on 300 bars of 5m: return "
+    )
     assert "\n" not in repr(result)
     html = result._repr_html_()
     assert "sharpe" in html and "open of the next bar" in html and "sha256" not in html

@@ -73,14 +73,14 @@ def test_results_of_one_name_are_told_apart_by_what_differs(
     names = distinct_names([view_of(hourly(**one)) for one in options])
     assert len(set(names)) == len(names)
     for name, end in zip(names, expected, strict=False):
-        assert name == f"ma_cross(short=5, long=20), {end}"
+        assert name == f"ma_cross(short=5, long=20, kind='sma'), {end}"
 
 
 def test_results_of_other_names_keep_them() -> None:
     other = aq.backtest(MINUTES, ma_cross, short=5, long=30, timeframe="1h")
     assert list(aq.compare(hourly(), other).table) == [
-        "ma_cross(short=5, long=20)",
-        "ma_cross(short=5, long=30)",
+        "ma_cross(short=5, long=20, kind='sma')",
+        "ma_cross(short=5, long=30, kind='sma')",
     ]
 
 

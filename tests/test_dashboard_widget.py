@@ -98,7 +98,7 @@ def test_simulated_prices_are_labelled() -> None:
 def test_it_is_printed_in_one_line() -> None:
     bars, trades = len(crossover().equity), len(crossover().trades)
     assert repr(crossover().dashboard()) == (
-        f"Dashboard(ma_cross(short=5, long=20) · 5m, {bars:,} bars, {trades:,} trades)"
+        f"Dashboard(ma_cross(short=5, long=20, kind='sma') · 5m, {bars:,} bars, {trades:,} trades)"
     )
 
 

@@ -35,7 +35,18 @@ from astraquant.engine.bars import (
 from astraquant.engine.lanes import LANES
 from astraquant.engine.recipes import MAKERS
 from astraquant.evaluation import evaluate
-from astraquant.indicators import atr, bollinger, ema, macd, rsi, sma, wma
+from astraquant.indicators import (
+    atr,
+    bollinger,
+    donchian,
+    ema,
+    macd,
+    previous,
+    rolling_std,
+    rsi,
+    sma,
+    wma,
+)
 from astraquant.strategies.running import _directed
 
 WORD = 64
@@ -256,6 +267,14 @@ EACH = {
     "lower": lambda c, w: bollinger(c.close, w, 1.5).lower,
     "upper": lambda c, w: bollinger(c.close, w, 1.5).upper,
     "ema of rsi": lambda c, w: ema(rsi(c.open, w), 3),
+    "deviation": lambda c, w: rolling_std(c.close, w),
+    "lowest": lambda c, w: donchian(c.high, c.low, w).lower,
+    "middle": lambda c, w: donchian(c.high, c.low, w).middle,
+    "highest": lambda c, w: donchian(c.high, c.low, w).upper,
+    "previous": lambda c, w: previous(c.close, w),
+    "the channel before": lambda c, w: previous(donchian(c.high, c.low, w).upper),
+    "previous averages": lambda c, w: previous(ema(c.close, 5), w),
+    "ema of a difference": lambda c, w: ema(c.close - c.open, w),
 }
 
 
@@ -263,13 +282,18 @@ EACH = {
 @pytest.mark.parametrize("bars", [1, 1023, 1024, 1025, 2048, 2600])
 def test_every_indicator_over_the_edges_of_blocks(name, bars):
     made = {maker.__name__ for maker in MAKERS}
-    assert made <= {"sma", "wma", "ema", "rsi", "atr", "macd", "bollinger"}, "one is not in EACH"
+    known = "sma wma ema rsi atr macd bollinger rolling_std donchian previous"
+    assert made <= set(known.split()), "one is not in EACH"
     columns = {column: prices(bars, k, "walk") for k, column in enumerate(COLUMNS)}
     candles = _Record()
-    nodes = [EACH[name](candles, window) for window in (1, 2, 9, 1_000, 1_500)]
+    nodes = [EACH[name](candles, window) for window in (1, 2, 9, 1_000, 1_024, 1_025, 1_500)]
     got = kernel_rows(nodes, columns)
     for row, node in zip(got, nodes, strict=True):
         assert_same_bits(row, evaluate(node, columns))
+    # No other order of rows, nor a row alone, has other numbers.
+    for row, node in zip(kernel_rows(nodes[::-1], columns)[::-1], nodes, strict=True):
+        assert_same_bits(row, evaluate(node, columns))
+    assert_same_bits(kernel_rows(nodes[3:4], columns)[0], got[3])
     if bars > 1_600 and name in ("sma", "ema"):
         assert not np.isnan(got[:, -1]).any()
 
@@ -304,6 +328,21 @@ def test_averages_of_one_row_side_by_side(count, hole):
     candles = _Record()
     odd = [ema(candles.close, 1), ema(candles.close, 3_000), rsi(candles.close, 40)]
     nodes = [*odd, *(ema(candles.close, 2 + 7 * k) for k in range(count))]
+    for row, node in zip(kernel_rows(nodes, columns), nodes, strict=True):
+        assert_same_bits(row, evaluate(node, columns))
+
+
+@pytest.mark.parametrize("hole", [None, 0, 700, 1023, 1024, 1500, 2050])
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 17])
+def test_averages_of_several_rows_side_by_side(count, hole):
+    """Each of a row of its own; some of a row that is smoothed in the same breath, or not known."""
+    columns = {name: prices(4_200, k, "walk") for k, name in enumerate(COLUMNS)}
+    if hole is not None:
+        columns["open"][hole] = np.nan
+    candles = _Record()
+    both = candles.close - candles.open
+    nodes = [ema(candles.close - k, 5 + k) for k in range(count)]
+    nodes += [ema(ema(both, 30), 9), ema(ema(ema(candles.low - 1, 4), 3), 1), ema(both, 3_000)]
     for row, node in zip(kernel_rows(nodes, columns), nodes, strict=True):
         assert_same_bits(row, evaluate(node, columns))
 

@@ -55,6 +55,7 @@ def _series(inner):
         st.tuples(st.just("macd"), inner, windows, st.integers(1, 9), windows, fields),
         st.tuples(st.just("bollinger"), inner, windows, st.sampled_from([0.5, 2.0]), fields),
         st.tuples(st.just("donchian"), inner, inner, windows, fields),
+        st.tuples(st.just("previous"), inner, windows),
     )
 
 
@@ -108,7 +109,7 @@ def build(spec, candles):
         return indicators.macd(values, fast, fast + more, signal)[field]
     if word in ("bollinger", "donchian"):
         return getattr(indicators, word)(*args[:-1])[args[-1]]
-    if word in ("sma", "wma", "ema", "rsi", "rolling_std", "atr"):
+    if word in ("sma", "wma", "ema", "rsi", "rolling_std", "atr", "previous"):
         return getattr(indicators, word)(*args)
     if word == "~":
         return ~args[0]

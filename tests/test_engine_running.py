@@ -62,7 +62,7 @@ class Stop(Exception):
 
 def test_what_is_raised_meanwhile_ends_the_kernel_at_its_next_block():
     candles = random_walk(300_000, 0).round(2)
-    columns = columns_of(candles)
+    columns = columns_of(candles, "5m")
     setting = Setting(columns, 0, "open", 1, "both", 0.0, 1e4)
     bounds = [ma_cross.bind({"short": a, "long": b}) for a in range(1, 60) for b in range(60, 130)]
     (group,) = Batch(ma_cross, setting, bounds, 2**30, lambda: None).groups()

@@ -48,7 +48,7 @@ def test_it_begins_with_the_best_row_and_says_little(swept: Any) -> None:
     with opened(swept, "total_return") as explorer:
         assert repr(explorer) == "Explorer(ma_cross over short (3) × long (3), 7 combinations)"
         best = dict(zip(("short", "long"), swept.best("total_return").name, strict=True))
-        assert explorer._controls.parameter_values == best
+        assert explorer._controls.parameter_values == {**best, "kind": "sma"}
         same_as_backtest(explorer)
         assert cursor(explorer) is not None
         assert "synthetic prices" in " ".join(
@@ -63,7 +63,8 @@ def test_a_click_sets_the_sliders_and_shows_the_run_of_its_row(swept: Any) -> No
                 if short >= long:
                     continue
                 click(explorer, column, row)
-                assert explorer._controls.parameter_values == {"short": short, "long": long}
+                chosen = {"short": short, "long": long, "kind": "sma"}
+                assert explorer._controls.parameter_values == chosen
                 same_as_backtest(explorer)
                 assert cursor(explorer) == (column, row)
                 shown = explorer.backtest.metrics[swept.table.columns]  # type: ignore[union-attr]
@@ -123,7 +124,7 @@ def test_best_goes_to_the_best_row_of_the_metric(swept: Any) -> None:
         move(explorer._controls.metric, "turnover")
         explorer._controls.best.click()
         best = dict(zip(("short", "long"), swept.best("turnover").name, strict=True))
-        assert explorer._controls.parameter_values == best
+        assert explorer._controls.parameter_values == {**best, "kind": "sma"}
         same_as_backtest(explorer)
 
 
@@ -155,7 +156,8 @@ def test_one_level_is_a_line_with_a_cursor() -> None:
             index = [5, 10].index(value)
             event = {"event": "element_click", "data": {"index": index}}
             chart._dots._handle_custom_msg(event, [])
-            assert explorer._controls.parameter_values == {"short": value, "long": 30}
+            chosen = {"short": value, "long": 30, "kind": "sma"}
+            assert explorer._controls.parameter_values == chosen
             same_as_backtest(explorer)
             assert (chart._cursor.visible, chart._cursor.x[0]) == (True, value)
             assert chart._cursor.y[0] == one.table.loc[(value,), "sharpe"]
@@ -239,7 +241,7 @@ def test_timeframe_and_cost_that_are_levels_are_chosen_among_its_own() -> None:
         move(controls.sliders["short"], 5)
         click(explorer, 1, 1)
         assert options_of(explorer) == {
-            **{"short": 10, "long": 30, "timeframe": "15m"},
+            **{"short": 10, "long": 30, "kind": "sma", "timeframe": "15m"},
             **{"cost": 0.0, "fill": "open"},
         }
         same_as_backtest(explorer)

@@ -156,7 +156,7 @@ def test_equal_expressions_are_one_node():
 
 
 def test_several_lines_are_computed_once_and_selected():
-    candles = columns_of(random_walk(200, 0))
+    candles = columns_of(random_walk(200, 0), "5m")
     graph = Graph()
     bands, shared = bollinger(graph.column("close"), 20, 2.0), Shared()
     expected = bollinger(candles["close"], 20, 2.0)
@@ -254,7 +254,7 @@ def test_traced_and_array_runs_agree_once_all_is_known():
             crossed_above(fast, slow) & calm, crossed_below(fast, slow) | (rsi(candles.close) > 80)
         )
 
-    columns = columns_of(random_walk(500, 3))
+    columns = columns_of(random_walk(500, 3), "5m")
     report = aq.check_strategy(mixed, random_walk(500, 3))
     assert report.traced
     assert report.changes > 5

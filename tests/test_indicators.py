@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import talib
 from hypothesis import strategies as st
+from naive_engine import prices as made_prices
 from numpy.testing import assert_allclose, assert_array_equal
 
 from astraquant import _rolling
@@ -194,6 +195,17 @@ def test_donchian(values, window):
         assert_array_equal(ours, theirs)
 
 
+@given(floats, windows)
+def test_previous(values, bars):
+    assert_array_equal(ind.previous(values, bars), naive.previous(values, bars))
+    assert_array_equal(ind.previous(values), naive.previous(values, 1))
+
+
+def test_previous_is_unknown_at_one_bar_for_each_unknown_value():
+    values = np.array([1.0, np.nan, 3.0, np.inf, 5.0, 6.0])
+    assert_array_equal(ind.previous(values, 2), [np.nan, np.nan, 1.0, np.nan, 3.0, np.nan])
+
+
 def test_bollinger_is_made_of_sma_and_deviation():
     values = np.random.default_rng(2).normal(100, 5, 80)
     bands = ind.bollinger(values, 20, 1.5)
@@ -242,6 +254,51 @@ def test_donchian_equals_talib(minutes, window):
     bands = ind.donchian(minutes["high"], minutes["low"], window)
     assert_array_equal(bands.lower, talib.MIN(minutes["low"], window))
     assert_array_equal(bands.upper, talib.MAX(minutes["high"], window))
+
+
+@pytest.mark.parametrize("bars", [1, 14, 2_000])
+def test_momentum_equals_talib(minutes, bars):
+    close = minutes["close"]
+    before = ind.previous(close, bars)
+    assert_array_equal(close - before, talib.MOM(close, bars))
+    assert_array_equal((close - before) / before, talib.ROCP(close, bars))
+
+
+@pytest.mark.parametrize("kind", ["walk", "ties", "flat"])
+@pytest.mark.parametrize("bars", [1, 30, 400])
+def test_every_indicator_equals_talib_on_made_prices_too(kind, bars):
+    """Value by value, warm-up included; what TA-Lib keeps in running sums is compared loosely."""
+    close = made_prices(bars, 7, kind)
+    high, low = close + 1.0, close - 0.5
+    for window in (2, 5, 29, 30):
+        lines = [
+            (ind.sma(close, window), talib.SMA(close, window)),
+            (ind.wma(close, window), talib.WMA(close, window)),
+            (ind.ema(close, window), talib.EMA(close, window)),
+            (ind.atr(high, low, close, window), talib.ATR(high, low, close, window)),
+            (ind.rolling_std(close, window) ** 2, talib.STDDEV(close, window) ** 2),
+            (close - ind.previous(close, window), talib.MOM(close, window)),
+        ]
+        channel = ind.donchian(high, low, window)
+        lines += [(channel.lower, talib.MIN(low, window)), (channel.upper, talib.MAX(high, window))]
+        bands, theirs = ind.bollinger(close, window, 1.5), talib.BBANDS(close, window, 1.5, 1.5)
+        lines += [(bands.middle, theirs[1]), (bands.upper, theirs[0]), (bands.lower, theirs[2])]
+        lines += zip(
+            ind.macd(close, window, window + 9, 4), talib.MACD(close, window, window + 9, 4),
+            strict=True,
+        )  # fmt: skip
+        for ours, other in lines:
+            assert_allclose(ours, other, rtol=1e-9, atol=1e-4 if ours is bands.upper else 1e-6)
+        strength, expected = ind.rsi(close, window), talib.RSI(close, window)
+        moved = ind.ema(np.abs(np.diff(close, prepend=close[0])), 2 * window - 1) > 1e-10
+        assert_array_equal(np.isnan(strength), np.isnan(expected))
+        assert_allclose(strength[moved], expected[moved], rtol=1e-9, atol=1e-9)
+
+
+def test_every_indicator_is_compared_with_talib():
+    compared = "sma wma ema rsi atr macd bollinger donchian rolling_std previous"
+    named_tuples = {"MACD", "Bands"}
+    assert set(ind.__all__) - named_tuples == set(compared.split())
 
 
 @pytest.mark.parametrize("window", [2, 20, 200])

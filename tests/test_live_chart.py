@@ -194,15 +194,18 @@ def test_sliders_steer_the_strategy_and_complain_in_place(venue: SimulatedExchan
     controls.sliders["short"].value = 20
     until(lambda: controls.complaint.value, chart)
     assert "expected short &lt; long" in controls.complaint.value
-    assert "Still shown: ma_cross(short=5, long=20)" in controls.complaint.value
+    still = "Still shown: ma_cross(short=5, long=20, kind=&#x27;sma&#x27;)"
+    assert still in controls.complaint.value
     assert "sma(close, 5)" in chart._picture.panels.legend.value
     venue.advance("1m")
     settled(lambda: agrees(chart), chart)  # it goes on with what was right
     controls.sliders["short"].value = 7
     until(lambda: "sma(close, 7)" in chart._picture.panels.legend.value, chart)
     settled(lambda: not controls.complaint.value, chart)
-    assert repr(chart) == "LiveChart(BTCUSDT, 1m, 127.0.0.1, ma_cross(short=7, long=20))"
-    until(lambda: "ma_cross(short=7, long=20)" in chart._head.value, chart)
+    assert (
+        repr(chart) == "LiveChart(BTCUSDT, 1m, 127.0.0.1, ma_cross(short=7, long=20, kind='sma'))"
+    )
+    until(lambda: "ma_cross(short=7, long=20, kind='sma')" in chart._head.value, chart)
     assert "begins with the next bar" in chart._picture.paper.value  # no profit in hindsight
 
 

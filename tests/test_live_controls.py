@@ -141,7 +141,7 @@ def test_coarser_timeframes_are_made_of_the_feeds_minutes(venue: SimulatedExchan
     assert chart._picture is picture
     assert chart.feed is not feed  # it had too few minutes for bars so long
     assert not feed.is_running
-    assert repr(chart) == "LiveChart(BTCUSDT, 3m, 127.0.0.1, ma_cross(short=3, long=9))"
+    assert repr(chart) == "LiveChart(BTCUSDT, 3m, 127.0.0.1, ma_cross(short=3, long=9, kind='sma'))"
 
 
 def test_another_symbol_and_one_that_there_is_not(venue: SimulatedExchange) -> None:
@@ -258,7 +258,9 @@ def test_a_venue_out_of_reach_is_shown_and_tried_again(monkeypatch: pytest.Monke
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     chart = live_chart("BTCUSDT", venue=f"http://127.0.0.1:{port}", strategy=ma_cross)
-    assert repr(chart) == "LiveChart(BTCUSDT, 1m, 127.0.0.1, ma_cross(short=50, long=200))"
+    assert (
+        repr(chart) == "LiveChart(BTCUSDT, 1m, 127.0.0.1, ma_cross(short=50, long=200, kind='sma'))"
+    )
     assert "No candle of BTCUSDT so far" in chart._message.value
     assert "127.0.0.1" in chart._head.value and style.BADGE not in chart._head.value
     assert not chart._picture.panels._prices.visible
@@ -307,7 +309,7 @@ def test_options_that_make_no_sense_are_refused(
 
 def test_the_sample_market_needs_nothing_but_a_symbol() -> None:
     chart = live_chart("BTCUSDT", strategy=ma_cross, short=5, long=20)
-    assert repr(chart) == "LiveChart(BTCUSDT, 1m, sim, ma_cross(short=5, long=20))"
+    assert repr(chart) == "LiveChart(BTCUSDT, 1m, sim, ma_cross(short=5, long=20, kind='sma'))"
     assert chart._repr_mimebundle_()["text/plain"] == repr(chart)
     settled(lambda: agrees(chart), chart)
     assert chart._controls.symbol.options == SYMBOLS

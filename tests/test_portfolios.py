@@ -203,7 +203,7 @@ def test_strategies_by_symbol_get_slots_of_their_own_number() -> None:
     result = portfolio(tables, {"A": always, "C": CROSS}, cost=0.0, rebalance=None)
     assert result.orders.iloc[0]["value"] == pytest.approx(5_000.0)
     assert "No strategy for B: never held." in result.notes
-    assert result.name == "always() / ma_cross(short=5, long=20), not rebalanced"
+    assert result.name == "always() / ma_cross(short=5, long=20, kind='sma'), not rebalanced"
 
 
 def test_held_slots_are_brought_back_at_the_pace() -> None:

@@ -37,7 +37,7 @@ LEVELS = [
     {"engine", "strategies"},
     {"indicators", "expressions", "evaluation", "metrics", "resampling"}
     | {"portfolio_accounting", "portfolio_figures"}
-    | {"accounting", "performance", "stops", "_indicator", "_rolling", "_signals"},
+    | {"accounting", "performance", "stops", "_coarse", "_indicator", "_rolling", "_signals"},
     {"candles", "symbols", "timeframes", "errors", "_compile", "_environment", "__init__"},
 ]
 RANK = {name: len(LEVELS) - row for row, names in enumerate(LEVELS) for name in names}

@@ -180,7 +180,9 @@ def test_every_option_of_backtest_sweep_and_pictures_is_reserved():
 )
 def test_a_misspelled_option_suggests_the_nearest(given, meant):
     options = tuple(inspect.signature(aq.sweep).parameters)
-    with pytest.raises(aq.StrategyError, match=f"Did you mean '{meant}'.*short, long, candles"):
+    with pytest.raises(
+        aq.StrategyError, match=f"Did you mean '{meant}'.*short, long, kind, candles"
+    ):
         ma_cross.bind({given: 5}, options)
 
 
@@ -237,7 +239,7 @@ def test_a_strategy_is_called_like_its_function():
     with pytest.raises(aq.StrategyError, match="each once"):
         ma_cross(candles, 3, short=5)
     with pytest.raises(aq.StrategyError, match="each once"):
-        ma_cross(candles, 3, 9, 12)
+        ma_cross(candles, 3, 9, "ema", 12)
 
 
 def test_a_trace_makes_no_node_twice():
@@ -360,7 +362,15 @@ def test_a_single_value_counts_for_every_bar(never):
     assert aq.crossed_above([1, 3, 1], 2).tolist() == flags.tolist()
 
 
+BUILT_IN = {
+    "ma_cross", "rsi_reversion", "macd_cross", "bollinger_reversion", "donchian_breakout",
+    "momentum", "buy_and_hold",
+}  # fmt: skip
+
+
 def test_strategies_are_found_by_name():
+    assert set(load_strategies()) == BUILT_IN
+    assert set(aq.strategies.__all__) >= BUILT_IN
     assert load_strategies()["ma_cross"] is ma_cross
     assert find_strategy("ma_cross") is ma_cross
     with pytest.raises(aq.StrategyError, match="Did you mean 'ma_cross'"):
@@ -406,4 +416,5 @@ def test_a_broken_plug_in_warns_and_harms_nothing_else(installed, entry, text):
     installed(entry)
     with pytest.warns(UserWarning, match=text):
         found = load_strategies()
-    assert found == {"ma_cross": ma_cross}
+    assert set(found) == BUILT_IN
+    assert found["ma_cross"] is ma_cross

@@ -18,6 +18,7 @@ EXAMPLES = """examples:
   astraquant test                      run every test and notebook
   astraquant backtest sample short=50 long=200 --timeframe 5m --cost 0.001
   astraquant sweep BTCUSDT-1m.parquet --short 5:50:5 --long 20:205:20 --timeframe 5m --top 10
+  astraquant strategies                list what backtest and sweep can run
   astraquant fetch BTCUSDT 1m --start 2023-01 --end 2024-01
   astraquant cache                     show the candles that are kept
   astraquant stream BTCUSDT            print live candles
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         "test": _test,
         "backtest": _backtest,
         "sweep": _sweep,
+        "strategies": _strategies,
         "fetch": _fetch,
         "cache": _cache,
         "stream": _stream,
@@ -94,6 +96,12 @@ def _sweep(arguments: list[str]) -> int:
     from .research import run_sweep
 
     return run_sweep(arguments)
+
+
+def _strategies(arguments: list[str]) -> int:
+    from .listing import run_strategies
+
+    return run_strategies(arguments)
 
 
 def _fetch(arguments: list[str]) -> int:

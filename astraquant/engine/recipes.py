@@ -14,6 +14,7 @@ from .._rolling import LARGEST, SCALE
 from ..expressions import Call, Node
 from . import rows
 from .programs import DEEPEST, TOO_DEEP, Unread
+from .windows import LONGEST
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ARITHMETIC = {"+": rows.ADD, "-": rows.SUBTRACT, "*": rows.MULTIPLY, "/": rows.DIVIDE}
@@ -51,7 +52,7 @@ class Recipes:
     """
 
     def __init__(self, columns: Mapping[str, Array], grids: Grids) -> None:
-        self.names = [name for name in columns if name != "time"]
+        self.names = [name for name in columns if name not in ("time", "end")]
         self.used: list[str] = []  # columns, as rows know them
         self.columns = columns
         self.recipes: list[Recipe] = []
@@ -97,6 +98,9 @@ class Recipes:
             self.used.append(name)
         return self.used.index(name)
 
+    def _is_column(self, node: Node) -> bool:
+        return node.op == "column" and node.value in self.names
+
     def _add(self, recipe: Recipe) -> int:
         found = self._known.get(recipe)
         if found is None:
@@ -105,7 +109,7 @@ class Recipes:
         return found
 
     def _make(self, node: Node) -> int:
-        if node.op == "column" and node.value in self.names:
+        if self._is_column(node):
             return self._add(Recipe(rows.COLUMN, source=self._column(node.value)))
         if node.op == "constant":
             number = float(node.value)  # 0.0 and -0.0 are equal, yet not the same
@@ -136,7 +140,7 @@ class Recipes:
         """``sma`` and ``wma``: from running sums, where those are exact."""
         (values,), (window,) = node.args, node.value.parameters
         weighted = node.value.function is indicators.wma
-        if values.op != "column" or values.value not in self.names:
+        if not self._is_column(values):
             return self._whole(node)
         grid = self._grid(values.value)
         total = window * (window + 1) // 2 if weighted else window
@@ -186,10 +190,39 @@ class Recipes:
         if node.value.field == 1:
             return middle
         deviation = self.row(_node(indicators.rolling_std(values, window)))
-        factor = self._add(Recipe(rows.CONSTANT, factor=width))
-        reach = self._add(Recipe(rows.MULTIPLY, (factor, deviation)))
-        kind = rows.SUBTRACT if node.value.field == 0 else rows.ADD
-        return self._add(Recipe(kind, (middle, reach)))
+        factor = -width if node.value.field == 0 else width
+        return self._add(Recipe(rows.BAND, (middle, deviation), factor=factor))
+
+    def deviation(self, node: Node) -> int:
+        """The deviation of a column."""
+        (values,), (window,) = node.args, node.value.parameters
+        return self._window(rows.DEVIATION, node, values, window)
+
+    def donchian(self, node: Node) -> int:
+        """Lowest low, highest high, or half their sum."""
+        (high, low), (window,), field = node.args, node.value.parameters, node.value.field
+        if field == 1:
+            lower, _, upper = map(_node, indicators.donchian(high, low, window))
+            ends = self._add(Recipe(rows.ADD, (self.row(lower), self.row(upper))))
+            two = self._add(Recipe(rows.CONSTANT, source=1, factor=2.0))
+            return self._add(Recipe(rows.DIVIDE, (ends, two)))
+        kind, values = (rows.LOWEST, low) if field == 0 else (rows.HIGHEST, high)
+        return self._window(kind, node, values, window)
+
+    def previous(self, node: Node) -> int:
+        """A column some bars before, or anything one bar before."""
+        (values,), (bars,) = node.args, node.value.parameters
+        if self._is_column(values):
+            return self._add(Recipe(rows.LAGGED, source=self._column(values.value), window=bars))
+        if bars > 1:
+            return self._whole(node)
+        return self._add(Recipe(rows.BEFORE, (self.row(values),)))
+
+    def _window(self, kind: int, node: Node, values: Node, window: int) -> int:
+        """A row that looks at the last bars of a column, which ``values`` may not be."""
+        if not self._is_column(values) or window > LONGEST:
+            return self._whole(node)
+        return self._add(Recipe(kind, source=self._column(values.value), window=window))
 
     def _smooth(self, values: int, window: int, alpha: float, skip: int = 0) -> int:
         return self._add(Recipe(rows.SMOOTH, (values,), 0, window, skip, alpha))
@@ -208,6 +241,9 @@ MAKERS: dict[Any, Callable[[Recipes, Node], int]] = {
     indicators.atr: Recipes.atr,
     indicators.macd: Recipes.macd,
     indicators.bollinger: Recipes.bollinger,
+    indicators.rolling_std: Recipes.deviation,
+    indicators.donchian: Recipes.donchian,
+    indicators.previous: Recipes.previous,
 }
 
 

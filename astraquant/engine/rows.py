@@ -16,6 +16,7 @@ from .._compile import compiled
 from .._rolling import SCALE, _quotient
 from .bars import BLOCK
 from .smoothing import AT_ONCE, STEP, smooth_eight
+from .windows import deviation, extreme, extreme_runs, room_for_parts, spread_runs, take
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -31,6 +32,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
     FALL,
     RANGE,  # true range of high, low, close
     RSI,  # of smoothed rise and fall
+    LAGGED,  # a column, some bars before
+    BEFORE,  # a row, one bar before
+    HIGHEST,  # of the last bars of a column
+    LOWEST,
+    DEVIATION,
+    BAND,  # a row and a multiple of another
     MASKED,  # one row where another is known
     ADD,
     SUBTRACT,
@@ -38,13 +45,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
     DIVIDE,
     NEGATE,
     ABSOLUTE,
-) = range(17)
+) = range(23)
 
 # From row to row in memory: not a power of two, or the same bars of all rows would fall into the
 # same few places of the cache.
 STRIDE = BLOCK + 8  # numbers
 KEYS = BLOCK + 32
 WORTH = 3  # rows that are faster smoothed together than one by one
+BESIDE = 8  # rows that are smoothed side by side, each of another row
 SAMPLED = 16  # one number of so many says in which range the keys must lie
 
 
@@ -54,7 +62,7 @@ class Rows(NamedTuple):
     ``kind``, ``slot`` (where in `Values` it goes), ``a``, ``b``, ``c`` (slots of inputs; the index
     of a column, a full array or running sums), ``window``, ``skip``: int64. ``factor``: float64.
     ``keyed``: the group of rows it is compared with by keys, from 1 on; 0: none. ``level``,
-    ``seen``: what SMOOTH, RISE, FALL and RANGE carry from block to block.
+    ``seen``: what SMOOTH, RISE, FALL, RANGE and BEFORE carry from block to block.
     """
 
     kind: Array
@@ -117,42 +125,66 @@ def compute(
     rows: Rows, first: int, end: int, sources: Sources, values: Values, begin: int, bars: int
 ) -> None:
     """Compute the rows ``first`` .. ``end`` - 1 for ``bars`` bars from ``begin`` on."""
-    places, state = np.zeros(AT_ONCE, np.int64), np.zeros(2 * AT_ONCE)
-    together = 0  # rows that are done already
+    done = first  # rows before it are
+    runs, memory = np.empty((1, 1, 1)), np.empty((3, 2, 1))
+    looks_at = -1, -1  # of which kind the runs are, and of which column
     for r in range(first, end):
-        if together:
-            together -= 1
+        if r < done:
             continue
         kind, a = rows.kind[r], rows.a[r]
         row = _row(values, rows.slot[r])  # a slice: no index into it can be negative
         values.ordered[rows.slot[r]] = values.known[rows.slot[r]] = False
-        if kind == MEAN:
-            _mean(sources.ticks[a], begin, bars, rows.window[r], row)
-        elif kind == SMOOTH:
-            alike = _alike(rows, r, end) if values.known[a] and bars == BLOCK else 0
-            if alike >= WORTH:
-                _smooth_together(rows, r, alike, values, places, state)
-                together = alike - 1
+        if kind == SMOOTH and bars == BLOCK:
+            done = r + _smooth_several(rows, r, end, values)
+            if done > r:
                 continue
-            _smooth(rows, r, bars, _row(values, a), row)
-        elif kind == COLUMN:
-            row[:bars] = sources.columns[a, begin : begin + bars]
-        elif kind == FULL:
-            row[:bars] = sources.full[a, begin : begin + bars]
-        elif kind == CONSTANT:
-            row[:bars] = rows.factor[r]
-        elif kind == WEIGHTED_MEAN:
-            _weighted_mean(sources.ticks[a], sources.rising[a], begin, bars, rows.window[r], row)
-        elif kind in (RISE, FALL):
-            _change(rows, r, kind == RISE, bars, _row(values, a), row)
-        elif kind == RANGE:
-            inputs = _row(values, a), _row(values, rows.b[r]), _row(values, rows.c[r])
-            _range(rows, r, bars, inputs, row)
+        if kind in (HIGHEST, LOWEST, DEVIATION):
+            if looks_at != (kind, a):
+                runs, looks_at = _runs(rows, r, end, sources.columns[a], begin, bars), (kind, a)
+                memory = room_for_parts()
+            if kind == DEVIATION:
+                deviation(runs, rows.window[r], memory, row[:bars])
+            else:
+                extreme(runs, rows.window[r], kind == HIGHEST, row[:bars])
         else:
-            _apply(kind, _row(values, a), _row(values, rows.b[r]), bars, row)
+            _single(rows, r, sources, values, begin, bars, row)
         row[bars:] = np.nan  # beyond the last bar nothing is known
         values.known[rows.slot[r]] = _all_finite(row)
     _order(rows, first, end, values)
+
+
+@compiled
+def _single(  # noqa: PLR0912
+    rows: Rows, r: int, sources: Sources, values: Values, begin: int, bars: int, row: Array
+) -> None:
+    kind, a = rows.kind[r], rows.a[r]
+    if kind == MEAN:
+        _mean(sources.ticks[a], begin, bars, rows.window[r], row)
+    elif kind == SMOOTH:
+        _smooth(rows, r, bars, _row(values, a), row)
+    elif kind == COLUMN:
+        row[:bars] = sources.columns[a, begin : begin + bars]
+    elif kind == FULL:
+        row[:bars] = sources.full[a, begin : begin + bars]
+    elif kind == CONSTANT:
+        row[:bars] = rows.factor[r]
+    elif kind == WEIGHTED_MEAN:
+        _weighted_mean(sources.ticks[a], sources.rising[a], begin, bars, rows.window[r], row)
+    elif kind in (RISE, FALL):
+        _change(rows, r, kind == RISE, bars, _row(values, a), row)
+    elif kind == RANGE:
+        inputs = _row(values, a), _row(values, rows.b[r]), _row(values, rows.c[r])
+        _range(rows, r, bars, inputs, row)
+    elif kind == LAGGED:
+        take(sources.columns[a], begin - rows.window[r], row[:bars])
+    elif kind == BEFORE:
+        _before(rows, r, bars, _row(values, a), row)
+    elif kind == BAND:
+        middle, reach = _row(values, a), _row(values, rows.b[r])
+        for i in range(bars):
+            row[i] = middle[i] + rows.factor[r] * reach[i]
+    else:
+        _apply(kind, _row(values, a), _row(values, rows.b[r]), bars, row)
 
 
 @compiled
@@ -212,6 +244,20 @@ def _smooth(rows: Rows, r: int, bars: int, values: Array, row: Array) -> None:
 
 
 @compiled
+def _smooth_several(rows: Rows, r: int, end: int, values: Values) -> int:
+    """Smooth row ``r`` and some behind it, and return how many: 0 where it has to go alone."""
+    alike = _alike(rows, r, end) if values.known[rows.a[r]] else 0
+    if alike >= WORTH:
+        _smooth_together(rows, r, alike, values)
+        return alike
+    beside = _ready_beside(rows, r, end, values)
+    if beside < 2:
+        return 0
+    _smooth_beside(rows, r, beside, values)
+    return beside
+
+
+@compiled
 def _alike(rows: Rows, r: int, end: int) -> int:
     """How many rows from ``r`` on smooth the same row, all of them past their warm-up."""
     count = 0
@@ -226,9 +272,8 @@ def _alike(rows: Rows, r: int, end: int) -> int:
 
 
 @compiled
-def _smooth_together(
-    rows: Rows, r: int, count: int, values: Values, places: Array, state: Array
-) -> None:
+def _smooth_together(rows: Rows, r: int, count: int, values: Values) -> None:
+    places, state = np.zeros(AT_ONCE, np.int64), np.zeros(2 * AT_ONCE)
     for k in range(AT_ONCE):
         number = r + min(k, count - 1)  # the last one fills the places that are left
         places[k] = rows.slot[number] * STRIDE
@@ -241,6 +286,66 @@ def _smooth_together(
         values.ordered[rows.slot[r + k]] = False
         rows.level[r + k] = state[k]
         rows.seen[r + k] += BLOCK
+
+
+@compiled
+def _ready_beside(rows: Rows, r: int, end: int, values: Values) -> int:
+    """How many rows from ``r`` on smooth rows that are known, all of them past their warm-up."""
+    count = 0
+    while count < BESIDE and r + count < end:
+        k = r + count
+        if rows.kind[k] != SMOOTH or rows.seen[k] < rows.window[k] or rows.window[k] == 1:
+            break
+        for other in range(r, k):
+            if rows.slot[other] == rows.a[k]:  # is not there yet
+                return count
+        if not values.known[rows.a[k]]:
+            break
+        count += 1
+    return count
+
+
+@compiled
+def _smooth_beside(rows: Rows, r: int, count: int, values: Values) -> None:
+    """Smooth some rows bar by bar, not one after the other: each has to wait for itself alone."""
+    numbers = values.numbers
+    sources, places = np.empty(BESIDE, np.uint64), np.empty(BESIDE, np.uint64)
+    levels, factors = np.empty(BESIDE), np.empty(BESIDE)
+    for k in range(BESIDE):
+        number = r + min(k, count - 1)  # the last one fills the places that are left
+        sources[k], places[k] = rows.a[number] * STRIDE, rows.slot[number] * STRIDE
+        levels[k], factors[k] = rows.level[number], rows.factor[number]
+    for i in range(np.uint64(BLOCK)):
+        for k in range(BESIDE):
+            level = levels[k] + factors[k] * (numbers[sources[k] + i] - levels[k])
+            levels[k] = numbers[places[k] + i] = level
+    for k in range(count):
+        # A level that ran over stays without a value to the end.
+        values.known[rows.slot[r + k]] = np.isfinite(levels[k])
+        values.ordered[rows.slot[r + k]] = False
+        rows.level[r + k] = levels[k]
+        rows.seen[r + k] += BLOCK
+
+
+@compiled
+def _before(rows: Rows, r: int, bars: int, values: Array, row: Array) -> None:
+    before = rows.level[r] if rows.seen[r] else np.nan
+    for i in range(bars):
+        row[i] = before
+        before = values[i] if np.isfinite(values[i]) else np.nan
+    rows.level[r], rows.seen[r] = before, 1
+
+
+@compiled
+def _runs(rows: Rows, r: int, end: int, column: Array, begin: int, bars: int) -> Array:
+    """The runs for row ``r`` and all behind it that look at the same column in the same way."""
+    longest = 1
+    for k in range(r, end):
+        if rows.kind[k] == rows.kind[r] and rows.a[k] == rows.a[r]:
+            longest = max(longest, rows.window[k])
+    if rows.kind[r] == DEVIATION:
+        return spread_runs(column, begin, bars, longest - 1)
+    return extreme_runs(column, begin, bars, longest - 1, rows.kind[r] == HIGHEST)
 
 
 @compiled

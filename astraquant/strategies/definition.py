@@ -96,7 +96,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Candles:
-    """What a strategy sees: equally long arrays (``time``: int64 UTC ms, the rest float64)."""
+    """What a strategy sees: equally long arrays, a value for each bar.
+
+    ``time`` and ``end``: when the bar opens and closes, int64 UTC ms; the rest float64.
+    """
 
     time: Any
     open: Any
@@ -104,22 +107,29 @@ class Candles:
     low: Any
     close: Any
     volume: Any
+    end: Any
 
     def __getattr__(self, name: str) -> Any:  # only reached for names that are not columns
-        raise AttributeError(unknown("column", name, self.__slots__))
+        raise AttributeError(unknown("column", name, COLUMNS))
 
     def __getitem__(self, key: object) -> NoReturn:
-        name = key if key in self.__slots__ else "close"
+        name = key if key in COLUMNS else "close"
         raise StrategyError(
             f"candles[{key!r}]: the candles of a strategy are a record of columns, not a table; "
             f"write candles.{name}"
         )
 
     def __repr__(self) -> str:
-        return f"Candles({', '.join(self.__slots__)})"
+        return f"{type(self).__name__}({', '.join(COLUMNS)})"
 
 
 COLUMNS: tuple[str, ...] = Candles.__slots__
+
+
+class HigherCandles(Candles):
+    """What `higher` gives: at each close the last higher bar that has closed, NaN before it."""
+
+    __slots__ = ()
 
 
 class Strategy:
@@ -227,10 +237,11 @@ def strategy(
 ) -> Strategy | Callable[[Callable[..., Any]], Strategy]:
     """Make a strategy of ``function(candles, **parameters)``.
 
-    ``candles`` is a record of equally long arrays: ``time`` (int64 UTC ms), ``open high low close
-    volume`` (float64). The other arguments are the parameter space; each needs a type: ``int``,
-    ``float``, ``str``, ``Literal["sma", "ema"]`` or ``Annotated[int, Range(2, 200)]``. The answer
-    says what to hold after each close: booleans, or numbers -1, 0, 1 (NaN: flat).
+    ``candles`` is a record of equally long arrays: ``time`` and ``end`` (int64 UTC ms: when a bar
+    opens and closes), ``open high low close volume`` (float64). The other arguments are the
+    parameter space; each needs a type: ``int``, ``float``, ``str``, ``Literal["sma", "ema"]`` or
+    ``Annotated[int, Range(2, 200)]``. The answer says what to hold after each close: booleans, or
+    numbers -1, 0, 1 (NaN: flat).
 
     ``valid(short, long)`` names the parameters it relates and says which combinations make sense;
     a sweep leaves the others out, a backtest refuses them.

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from .. import timeframes
+from .._coarse import bar_ends
 from .._indicator import watch_warmup
 from ..errors import StrategyError, unknown
 from ..evaluation import Boolean, Shared, evaluate
@@ -88,14 +89,20 @@ def paused_collection() -> Iterator[None]:
 
 
 def describe(strategy: Strategy, bound: Mapping[str, Any]) -> str:
-    """The call as one would write it: ``ma_cross(short=5, long=20)``."""
+    """The call as one would write it: ``momentum(window=100, threshold=0.0)``."""
     return f"{strategy.name}({', '.join(f'{name}={value!r}' for name, value in bound.items())})"
 
 
-def columns_of(candles: pd.DataFrame) -> dict[str, Array]:
-    """A checked candle table as read-only arrays by column name, ``time`` in int64 UTC ms."""
-    columns: dict[str, Array] = {"time": timeframes.to_ms(pd.DatetimeIndex(candles.index)).view()}
-    for name in COLUMNS[1:]:
+def columns_of(candles: pd.DataFrame, timeframe: str) -> dict[str, Array]:
+    """A checked candle table of ``timeframe`` as read-only arrays by column name.
+
+    ``time`` and ``end``, when each bar opens and closes, in int64 UTC ms.
+    """
+    times = timeframes.to_ms(pd.DatetimeIndex(candles.index))
+    columns: dict[str, Array] = {"time": times.view(), "end": bar_ends(times, timeframe)}
+    for name in COLUMNS:
+        if name in columns:
+            continue
         values = np.ascontiguousarray(candles[name].to_numpy(), dtype=np.float64)
         columns[name] = values.view()
     for view in columns.values():

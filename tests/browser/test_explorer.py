@@ -125,18 +125,18 @@ def test_the_explorer_obeys_and_shows_what_backtest_says(
     expect(page.get_by_text("These prices are simulated")).to_be_visible()
 
     click_cell(page, 2, 3, 8, 9)
-    shows(page, "ma_cross(short=15, long=50)", short=15, long=50)
+    shows(page, "ma_cross(short=15, long=50, kind='sma')", short=15, long=50)
     expect(page.get_by_text("✚ short 15, long 50 → sharpe")).to_be_visible()
     show_both_themes(page, shoot, "explorer")
 
     handle(page, "short").focus()
     for _ in range(3):
         page.keyboard.press("ArrowRight")
-    shows(page, "ma_cross(short=18, long=50)", short=18, long=50)
+    shows(page, "ma_cross(short=18, long=50, kind='sma')", short=18, long=50)
     expect(page.get_by_text("Click a cell to read it.")).to_be_visible()  # off the grid
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    shows(page, "ma_cross(short=20, long=50)", short=20, long=50)
+    shows(page, "ma_cross(short=20, long=50, kind='sma')", short=20, long=50)
     expect(page.get_by_text("✚ short 20, long 50 → sharpe")).to_be_visible()
 
     check_zoom(page, shoot)
@@ -218,14 +218,16 @@ def check_what_is_refused(page: Page, shoot: Shoot) -> None:
     """An impossible cell says why; what is shown still is pale."""
     click_cell(page, 7, 0, 8, 9)
     expect(page.get_by_text("short=40, long=20 is no valid combination")).to_be_visible()
-    expect(page.get_by_text("Still shown: ma_cross(short=20, long=50).")).to_be_visible()
+    expect(
+        page.get_by_text("Still shown: ma_cross(short=20, long=50, kind='sma').")
+    ).to_be_visible()
     expect(page.locator(".astraquant-stale")).to_have_count(2)
     show_both_themes(page, shoot, "explorer_refused")
     page.get_by_role("button", name="Best").click()
     expect(page.locator(".astraquant-stale")).to_have_count(0)
     (best,) = kernel(page, "", "swept.best('sharpe').name")
     short, long = ast.literal_eval(best)
-    shows(page, f"ma_cross(short={short}, long={long})", short=short, long=long)
+    shows(page, f"ma_cross(short={short}, long={long}, kind='sma')", short=short, long=long)
 
 
 def check_sweeps(page: Page, shoot: Shoot) -> None:
