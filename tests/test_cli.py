@@ -207,7 +207,8 @@ def test_every_option_is_a_reserved_name(capsys):
             main([command, "--help"])
         options = capsys.readouterr().out.partition("options:")[2]
         own = re.split("parameters of|examples:", options)[0]
-        names = {"file", *re.findall(r"--(\w+)", own)}
+        found = re.findall(r"--([\w-]+)", own)
+        names = {"file", *(name.replace("-", "_") for name in found)}
         assert names > {"help", "cost"}
         assert names <= RESERVED
 
