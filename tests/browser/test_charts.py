@@ -89,7 +89,7 @@ def test_pictures_are_drawn_readable_and_answer_a_click(
     expect(axes).to_have_count(6, timeout=PATIENCE)
     page.wait_for_function(READY, timeout=PATIENCE)
     show_whole(page)
-    expect(page.locator(BAD_WIDGETS)).to_have_count(0)
+    expect(page.locator(BAD_WIDGETS)).to_have_count(0, timeout=PATIENCE)
     expect(page.get_by_text("synthetic prices")).to_be_visible()
     price = page.locator(".bqplot").first
     expect(price.locator("path.dot")).to_have_count(10)

@@ -82,7 +82,7 @@ def test_a_dashboard_shows_the_result_and_obeys(
     page.locator(".astraquant-chart").nth(2).wait_for(timeout=PATIENCE)
     page.wait_for_function(READY, timeout=PATIENCE)
     show_whole(page)
-    expect(page.locator(BAD_WIDGETS)).to_have_count(0)
+    expect(page.locator(BAD_WIDGETS)).to_have_count(0, timeout=PATIENCE)
     chart, compared, empty = page.locator(".astraquant-chart").all()
     assert chart.locator(".figures > div").evaluate_all(TABLE) == figures(page, "result")
     assert empty.locator(".figures > div").evaluate_all(TABLE) == figures(page, "none")

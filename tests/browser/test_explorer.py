@@ -120,7 +120,7 @@ def test_the_explorer_obeys_and_shows_what_backtest_says(
     expect(axes).to_have_count(5, timeout=PATIENCE)
     page.wait_for_function(READY, timeout=PATIENCE)
     show_whole(page)
-    expect(page.locator(BAD_WIDGETS)).to_have_count(0)
+    expect(page.locator(BAD_WIDGETS)).to_have_count(0, timeout=PATIENCE)
     expect(page.get_by_text("synthetic prices", exact=True)).to_be_visible()
     expect(page.get_by_text("These prices are simulated")).to_be_visible()
 

@@ -103,7 +103,7 @@ def test_a_live_chart_moves_heals_obeys_and_closes(
     expect(chart.get_by_text("SIMULATED PRICES")).to_be_visible()
     expect(chart.get_by_text("LIVE", exact=True)).to_be_visible(timeout=PATIENCE)
     page.wait_for_function(ENOUGH, arg=120, timeout=PATIENCE)
-    expect(page.locator(BAD_WIDGETS)).to_have_count(0)
+    expect(page.locator(BAD_WIDGETS)).to_have_count(0, timeout=PATIENCE)
 
     times = page.evaluate(CHANGES)
     steps = sorted(later - sooner for sooner, later in pairwise(times))

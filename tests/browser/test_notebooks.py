@@ -71,7 +71,7 @@ def test_lab_opens_on_the_first_notebook_without_a_dialog(
     page.wait_for_selector(".jp-Notebook .jp-Cell")
     page.wait_for_selector("#jupyterlab-splash", state="detached")
     page.wait_for_function(READY, timeout=PATIENCE)
-    expect(page.locator(BAD_WIDGETS)).to_have_count(0)
+    expect(page.locator(BAD_WIDGETS)).to_have_count(0, timeout=PATIENCE)
     shoot(page, "lab")
     path = page.evaluate("window.jupyterapp.shell.currentWidget.context.path")
     assert path == "notebooks/00_start_here.ipynb"
@@ -84,7 +84,9 @@ def test_lab_opens_on_the_first_notebook_without_a_dialog(
 def test_notebook_runs(name: str, lab: Lab, page: Page, shoot: Shoot) -> None:
     open_notebook(page, lab, name)
     show_whole(page)
-    expect(page.locator(BAD_WIDGETS)).to_have_count(0)  # stored pictures, before anything is run
+    expect(page.locator(BAD_WIDGETS)).to_have_count(
+        0, timeout=PATIENCE
+    )  # stored pictures, before anything is run
     page.evaluate(RUN_ALL_AFRESH)
     page.wait_for_function(f"() => ({DONE})(({CELLS})())", timeout=PATIENCE)
     page.wait_for_function(READY, timeout=PATIENCE)
@@ -98,7 +100,7 @@ def test_notebook_runs(name: str, lab: Lab, page: Page, shoot: Shoot) -> None:
     shoot(page, f"{Path(name).stem}_light")
     page.emulate_media(color_scheme="dark")
     page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
-    expect(page.locator(BAD_WIDGETS)).to_have_count(0)
+    expect(page.locator(BAD_WIDGETS)).to_have_count(0, timeout=PATIENCE)
     shoot(page, f"{Path(name).stem}_dark")
     page.evaluate("window.jupyterapp.serviceManager.sessions.shutdownAll()")  # free its memory
 

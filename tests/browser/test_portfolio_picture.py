@@ -44,7 +44,7 @@ def test_a_portfolio_is_drawn_readable_in_both_themes(
     expect(axes).to_have_count(3, timeout=PATIENCE)
     page.wait_for_function(READY, timeout=PATIENCE)
     show_whole(page)
-    expect(page.locator(BAD_WIDGETS)).to_have_count(0)
+    expect(page.locator(BAD_WIDGETS)).to_have_count(0, timeout=PATIENCE)
     expect(page.get_by_text("synthetic prices")).to_be_visible()
     expect(page.get_by_text("mean weight")).to_be_visible()
     assert page.locator(".bqplot").last.locator("path.area").count() >= 3
