@@ -24,7 +24,10 @@ _DEFAULTS: dict[str, dict[str, object]] = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"},
     "@jupyterlab/filebrowser-extension:browser": {"showLastModifiedColumn": False},
 }
-_TEST_TOOLS = ("pytest", "nbval", "xdist", "hypothesis", "talib", "playwright", "yaml")
+_TEST_TOOLS = (
+    *("pytest", "nbval", "xdist", "hypothesis", "talib", "playwright", "yaml", "schemathesis"),
+    *("fastapi", "uvicorn", "skfolio", "voila"),
+)
 
 
 def run_lab(arguments: list[str], project: Path = PROJECT) -> int:
@@ -84,7 +87,7 @@ def run_test(arguments: list[str], project: Path = PROJECT) -> int:
     if missing:
         raise AstraQuantError(
             f"the tests need {', '.join(missing)}, which this Python has not.\n"
-            "Install the tools with: python -m pip install --group test"
+            'Install them with: python -m pip install --group test -e ".[dashboard,portfolio,serve]"'
         )
     import pytest
 
