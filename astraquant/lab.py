@@ -87,7 +87,8 @@ def run_test(arguments: list[str], project: Path = PROJECT) -> int:
     if missing:
         raise AstraQuantError(
             f"the tests need {', '.join(missing)}, which this Python has not.\n"
-            'Install them with: python -m pip install --group test -e ".[dashboard,portfolio,serve]"'
+            "Install them with: "
+            'python -m pip install --group test -e ".[dashboard,portfolio,serve]"'
         )
     import pytest
 
