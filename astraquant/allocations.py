@@ -196,6 +196,11 @@ def _called(
 def _checked(answer: object, universe: Universe, who: str) -> Array:
     """Weights in the order of the symbols, or `StrategyError` naming the first bad one."""
     symbols = universe.symbols
+    if answer is None:
+        raise StrategyError(
+            f"{who} gives None; expected weights by symbol, or one for each of "
+            f"{', '.join(symbols)}: does it return them? (All 0: cash.)"
+        )
     if isinstance(answer, pd.Series):
         answer = answer.to_dict()
     if isinstance(answer, Mapping):

@@ -39,3 +39,8 @@ def unknown(kind: str, value: object, known: Iterable[object]) -> str:
     hint = f" Did you mean {near[0]!r}?" if near else ""
     listed = ", ".join(names) if names else "none"
     return f"unknown {kind} {value!r}.{hint} Known: {listed}."
+
+
+def install_line(extra: str) -> str:
+    """What to type to install an extra: in the checkout, for no index has this package."""
+    return f'in the folder of AstraQuant: python -m pip install -e ".[{extra}]"'

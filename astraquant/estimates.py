@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import AstraQuantError, StrategyError
+from .errors import AstraQuantError, StrategyError, install_line
 from .timeframes import duration
 from .universes import Universe
 
@@ -87,8 +87,8 @@ def _optimised(name: str) -> Estimate:
         )
     except ImportError as error:
         raise AstraQuantError(
-            f"allocation={name!r} needs skfolio, which is not installed. Install it: "
-            'python -m pip install "astraquant[portfolio]"'
+            f"allocation={name!r} needs skfolio, which is not installed. Install it "
+            + install_line("portfolio")
         ) from error
     model = {
         "minimum_variance": MeanRisk,  # its default objective is the least risk, as variance

@@ -307,7 +307,7 @@ def test_a_check_without_decisions_says_so() -> None:
         (lambda closes: [1.0], "weights of shape (1,); expected 3"),
         (lambda closes: {"ZZZ": 1.0}, "<lambda> at 2023-01-05 23:00:00+00:00: unknown symbol"),
         (lambda closes: closes.nothing, "raised AttributeError"),
-        (lambda closes: None, "<lambda> at 2023-01-05 23:00:00+00:00 gives weights of shape ()"),
+        (lambda closes: None, "<lambda> at 2023-01-05 23:00:00+00:00 gives None; expected weights"),
     ],
 )
 def test_errors_teach(allocation: object, message: str) -> None:
@@ -341,5 +341,5 @@ def test_without_skfolio_the_install_line_is_given(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "skfolio.optimization", None)
-    with pytest.raises(AstraQuantError, match=r'pip install "astraquant\[portfolio\]"'):
+    with pytest.raises(AstraQuantError, match=r'pip install -e "\.\[portfolio\]"'):
         decided(THREE, name)

@@ -44,7 +44,7 @@ def test_without_voila_the_error_says_how_to_install_it(
         page.importlib.util, "find_spec", lambda name: None if name == "voila" else find(name)
     )
     assert main(["dashboard", str(notebook)]) == 1
-    assert 'python -m pip install "astraquant[dashboard]"' in capsys.readouterr().err
+    assert 'python -m pip install -e ".[dashboard]"' in capsys.readouterr().err
 
 
 def test_the_page_is_for_this_machine_and_its_idle_kernels_end(
@@ -63,6 +63,6 @@ def test_the_page_is_for_this_machine_and_its_idle_kernels_end(
     assert made.voila_configuration.strip_sources
     assert made.tornado_settings["allow_remote_access"] is False
     kernels = made.init_settings()["kernel_manager"]
-    assert kernels.cull_idle_timeout == page.IDLE == 300
+    assert kernels.cull_idle_timeout == page.IDLE == 1800
     assert kernels.cull_interval == page.LOOK_EVERY == 30
-    assert not kernels.cull_connected  # who looks at a page keeps it
+    assert kernels.cull_connected  # of a page that somebody left open, too

@@ -59,6 +59,7 @@ def test_curves_are_growth_of_one() -> None:
     [
         ([{"cost": 0.0}, {"cost": 0.001}], ["cost 0", "cost 0.001"]),
         ([{"direction": "long"}, {"direction": "both"}], ["direction long", "direction both"]),
+        ([{}, {"stop_loss": 0.03}], ["stop loss none", "stop loss 0.03"]),
         ([{}, {}], ["#1", "#2"]),
         ([{"cost": 0.0}, {"cost": 0.001}, {"cost": 0.001}], ["cost 0", "cost 0.001, #2"]),
         (

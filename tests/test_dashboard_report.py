@@ -14,6 +14,8 @@ from results import KINDS, crossover, flat_candles, named, plain, result_of, tab
 import astraquant as aq
 from astraquant.errors import DataError
 from astraquant.reports import format_figure
+from astraquant.widgets.dashboard_view import view_of
+from astraquant.widgets.report_pictures import paper_figure
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
@@ -115,6 +117,26 @@ def test_what_looks_like_markup_is_shown_as_text(tmp_path: Path) -> None:
     assert text.count("<script>") == 1
     assert "&lt;script&gt;alert(1)" in text
     assert "named(name='<b>&')" not in text
+
+
+def test_a_dollar_in_a_name_is_no_formula(tmp_path: Path) -> None:
+    result = aq.backtest(flat_candles([1, 2, 3]), named, name=r"$\frac$ of $5")
+    result.picture(tmp_path / "picture.svg")
+    held = aq.portfolio({r"$x_{$": flat_candles([1, 2, 3]), "B": flat_candles([2, 2, 3])})
+    held.report(tmp_path / "report.html")
+    assert ">$x_{$<" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_a_long_title_is_broken_into_lines(tmp_path: Path) -> None:
+    view = view_of(aq.backtest(flat_candles([1, 2, 3]), named, name="long " * 30))
+    (title,) = [text for text in paper_figure(view).texts if "long" in text.get_text()]
+    assert max(map(len, title.get_text().splitlines())) <= 76
+
+
+def test_a_portfolio_says_why_there_are_no_returns_of_trades(tmp_path: Path) -> None:
+    result_of("portfolio").report(tmp_path / "report.html")
+    said = plain((tmp_path / "report.html").read_text("utf-8"))
+    assert "None: an account has orders, not trades." in said
 
 
 def test_a_file_that_is_there_is_replaced(tmp_path: Path) -> None:

@@ -238,13 +238,13 @@ def test_the_histogram_counts_every_closed_trade() -> None:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("no trade", "there is no closed trade"),
+        ("no trade", "none, for there is no closed trade."),
         ("one bar", "the run is too short"),
         ("one bar", "No drawdown: no close lies below an earlier one."),
         ("one bar", "No trades."),
         ("no trade", "No trade, so no fees."),
         ("no trade", "never in position"),
-        ("portfolio", "an account has orders, not trades"),
+        ("portfolio", "none, for an account has orders, not trades."),
     ],
 )
 def test_what_is_not_there_is_said_in_words(kind: str, said: str) -> None:

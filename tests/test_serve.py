@@ -156,8 +156,8 @@ def test_a_refusal_has_the_words_of_the_library(
         ("/backtest/ma?short=5.0", 422, "short='5.0': expected a whole number"),
         (f"/backtest/ma?short={'9' * 19}", 422, "expected a whole number"),
         ("/backtest/ma?cost=nan", 422, "cost='nan': expected a number"),
-        ("/backtest/ma?start=2023-01-02T00:00:00.000001Z", 422, "is no whole millisecond"),
-        ("/candles?end=2023-01-02T00:00:00.123456789", 422, "is no whole millisecond"),
+        ("/backtest/ma?start=2023-01-02T00:00:00.000001Z", 422, "or whole milliseconds"),
+        ("/candles?end=2023-01-02T00:00:00.123456789", 422, "or whole milliseconds"),
         ("/backtest/ma?cost=", 422, "cost='': expected a number"),
         ("/backtest/ma?short=5&short=6", 422, "'short' is given twice; expected it once."),
         (f"/backtest/ma?fill={'x' * 999}", 422, "fill has 999 characters; expected 200 at most."),
@@ -218,7 +218,8 @@ def test_strategies_are_listed_as_they_are_written(client: httpx.Client) -> None
     for row in told["parameters"]:
         own = ma_cross.parameters[row["name"]]
         assert (row["kind"], row["default"]) == (own.kind.__name__, own.default)
-        assert (row["low"], row["high"]) == (own.range.low, own.range.high)
+        ends = (None, None) if own.range is None else (own.range.low, own.range.high)
+        assert (row["low"], row["high"], row["choices"]) == (*ends, list(own.choices))
 
 
 def test_the_start_page_needs_nothing_from_elsewhere(client: httpx.Client) -> None:
@@ -227,6 +228,9 @@ def test_the_start_page_needs_nothing_from_elsewhere(client: httpx.Client) -> No
     assert "Simulated prices: synthetic sample (seed 7)." in page.text
     assert "<script" not in page.text
     assert "://" not in page.text
+    assert "<code>symbol</code>" in page.text  # what every strategy takes
+    assert "<code>trailing_stop</code>" in page.text
+    assert "kind: sma or ema or wma" in page.text
     for link in page.text.split('href="')[1:]:
         path = link.partition('"')[0].replace("&amp;", "&")
         assert client.get(path).status_code == 200, path
@@ -342,7 +346,7 @@ def test_plug_ins_are_served_with_their_own_parameters(monkeypatch: pytest.Monke
         assert "expected 0.5 to 4" in refused(client.get("/backtest/band?side=above&width=9"))
         assert "ZeroDivisionError" in refused(client.get("/backtest/broken"))
         odd = client.get("/backtest/a%20name%2Fof%20%7Bours%7D?short=5&long=20")
-        assert odd.json()["parameters"] == {"short": 5, "long": 20}
+        assert odd.json()["parameters"] == ma_cross.bind({"short": 5, "long": 20})
         told = client.get("/openapi.json").json()["paths"]
         assert {path.rpartition("/")[2] for path in told if "backtest" in path} == {
             *("band", "broken", "ma")

@@ -117,9 +117,7 @@ def test_a_port_that_is_taken_is_told() -> None:
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server.importlib.util, "find_spec", lambda name: name == "uvicorn")
-    with pytest.raises(
-        AstraQuantError, match=r"needs fastapi.*pip install \"astraquant\[serve\]\""
-    ):
+    with pytest.raises(AstraQuantError, match=r"needs fastapi.*pip install -e \"\.\[serve\]\""):
         server.require()
 
 

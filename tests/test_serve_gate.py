@@ -75,6 +75,24 @@ def test_the_own_page_and_programs_are_let_in(open_address: str) -> None:
         assert answer.status_code == 403, origin
 
 
+def test_what_another_page_embeds_is_refused_though_it_sends_no_origin(open_address: str) -> None:
+    url = f"http://{open_address}/backtest/ma?short=5&long=20"
+
+    def get(site: str, mode: str, target: str) -> httpx.Response:
+        headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": target}
+        return httpx.get(url, headers=headers)
+
+    for site in ("cross-site", "same-site"):  # of the same site: another port of this machine
+        for mode, target in (("no-cors", "image"), ("navigate", "iframe"), ("cors", "empty")):
+            answer = get(site, mode, target)
+            assert answer.status_code == 403, (site, mode)
+            assert "a page of another site may not ask" in answer.json()["detail"]
+        assert get(site, "navigate", "document").status_code == 200  # a link was followed
+    assert get("none", "navigate", "document").status_code == 200  # typed, or a bookmark
+    assert get("same-origin", "cors", "empty").status_code == 200
+    assert httpx.get(url, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+
+
 def test_a_stream_has_the_same_gate(open_address: str) -> None:
     assert handshake(open_address)[0] == 422
     assert handshake(open_address, origin=f"http://{open_address}")[0] == 422

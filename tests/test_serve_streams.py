@@ -155,11 +155,14 @@ def test_the_simulated_market_is_there_without_an_exchange() -> None:
         ("/elsewhere", 403, ""),
     ],
 )
-def test_what_is_no_stream_is_refused_before_it_opens(path: str, status: int, told: str) -> None:
+def test_what_is_no_stream_is_refused_before_it_opens(
+    path: str, status: int, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with serving() as address, pytest.raises(InvalidStatus) as error:
         connect(f"ws://{address}{path}").__enter__()
     assert error.value.response.status_code == status
     assert told in error.value.response.body.decode()
+    assert not caplog.records  # that is no error of the server's
 
 
 def test_there_is_a_limit_to_clients_and_feeds() -> None:

@@ -11,7 +11,7 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
-from ..errors import AstraQuantError, DataError
+from ..errors import AstraQuantError, DataError, install_line
 from .common import command_parser
 
 EXAMPLES = """examples:
@@ -20,11 +20,11 @@ EXAMPLES = """examples:
 
 The notebook is run anew for each visitor, in a kernel of its own, and shown without its code: so
 open no notebook that you do not trust. The page can be reached from this machine alone, with the
-token in its address. A kernel ends when its page is closed, at the latest five minutes after.
+token in its address. A kernel ends when its page is closed, or after half an hour of idling.
 Ctrl-C ends it all."""
 
 HOST = "127.0.0.1"
-IDLE = 300  # seconds that a kernel lives on when nobody looks at its page any more
+IDLE = 1800  # seconds after which a kernel of which nothing was asked is ended
 LOOK_EVERY = 30  # seconds between two looks for such kernels
 _POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob: "
@@ -74,7 +74,7 @@ def make_page(file: Path, port: int, theme: str, token: str) -> Any:
         # A page keeps its connection open; without one its kernel has no reader any more.
         "MappingKernelManager.cull_idle_timeout": IDLE,
         "MappingKernelManager.cull_interval": LOOK_EVERY,
-        "MappingKernelManager.cull_connected": False,
+        "MappingKernelManager.cull_connected": True,
     }
     page = voila.Voila()
     page.initialize([str(file), *(f"--{name}={value}" for name, value in options.items())])
@@ -100,6 +100,6 @@ def _check(known: argparse.Namespace) -> None:
         raise DataError(f"--port {known.port}: expected 1 to 65535")
     if importlib.util.find_spec("voila") is None:
         raise AstraQuantError(
-            "a notebook as a page needs Voilà, which this Python has not.\n"
-            'Install it with: python -m pip install "astraquant[dashboard]"'
+            "a notebook as a page needs Voilà, which this Python has not.\nInstall it "
+            + install_line("dashboard")
         )

@@ -1,7 +1,8 @@
 """Who is let in: by Host, Origin and token, before anything else is looked at.
 
 A web page that the user has open may send requests to this machine. Its own name in Host (DNS
-rebinding) or in Origin gives it away. No header of CORS is ever sent.
+rebinding) or in Origin gives it away, and where a browser sends no Origin (for a picture, say) its
+Sec-Fetch-Site does. No header of CORS is ever sent.
 """
 
 from __future__ import annotations
@@ -99,6 +100,12 @@ class Gate:
                 f"a page of {', '.join(origins)!r} may not ask this server, only its own pages "
                 "and programs (which send no Origin) may.",
             )
+        if scope["type"] == "http" and _is_embedded(scope):  # a stream always has an Origin
+            return Refusal(
+                403,
+                "a page of another site may not ask this server, only its own pages and programs "
+                "(which send no Sec-Fetch-Site) may. A link to follow may lead here.",
+            )
         if self._token and not self._has_token(scope):
             return Refusal(
                 401,
@@ -130,6 +137,18 @@ class Gate:
 
 def _headers(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name]
+
+
+def _is_embedded(scope: Scope) -> bool:
+    """Whether a page of another site asks by itself: for a picture, a frame, a script.
+
+    A link that somebody follows is none. For requests of these kinds browsers send no Origin.
+    """
+    sites = _headers(scope, b"sec-fetch-site")
+    if all(site in ("none", "same-origin") for site in sites):
+        return False
+    modes, targets = _headers(scope, b"sec-fetch-mode"), _headers(scope, b"sec-fetch-dest")
+    return (modes, targets) != (["navigate"], ["document"])
 
 
 def _plain(host: str) -> str:

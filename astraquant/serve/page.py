@@ -7,7 +7,8 @@ from html import escape
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from .answers import StrategyInfo
+from .answers import Parameter, StrategyInfo
+from .query import run_options
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --line: #d0d7de; --soft: #57606a; --warn: #9a6700; }
@@ -51,6 +52,7 @@ def start_page(
     told = "the simulated exchange" if venue == "sim" else escape(venue)
     rows += _row(f"<code>{live}</code>", f"live candles (WebSocket), of {told}")
     runs = "".join(_strategy_row(info) for info in strategies)
+    options = ", ".join(f"<code>{escape(name)}</code>" for name in ("symbol", *run_options()))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>AstraQuant</title>'
         '<meta name="viewport" content="width=device-width">'
@@ -59,6 +61,8 @@ def start_page(
         '<span class="soft">(symbol=; the first is the default)</span></p>'
         f"<h2>Addresses</h2><table>{rows}</table><h2>Strategies</h2><table class='runs'>"
         f"<tr><th>address</th><th>parameters</th><th>what it does</th></tr>{runs}</table>"
+        f'<p class="soft">All of them take {options} too, as the function <code>backtest</code> '
+        "does.</p>"
         '<p class="soft">Every request is answered by the function of the same name in Python, to '
         "the digit. A refusal says in <code>detail</code> what was expected.</p></body></html>"
     )
@@ -67,13 +71,17 @@ def start_page(
 def _strategy_row(info: StrategyInfo) -> str:
     defaults = {p.name: p.default for p in info.parameters if p.default is not None}
     path = quote(info.path) + (f"?{urlencode(defaults)}" if defaults else "")
-    spans = [
-        f"{p.name}: {p.kind}" + ("" if p.low is None else f", {p.low:g} to {p.high:g}")
-        for p in info.parameters
-    ]
+    spans = [f"{p.name}: {_allowed(p)}" for p in info.parameters]
     if info.rule != "any combination":
         spans.append(info.rule)
     return _row(_link(path), "<br>".join(map(escape, spans)), escape(info.description))
+
+
+def _allowed(parameter: Parameter) -> str:
+    if parameter.choices:
+        return " or ".join(parameter.choices)
+    span = "" if parameter.low is None else f", {parameter.low:g} to {parameter.high:g}"
+    return f"{parameter.kind}{span}"
 
 
 def _link(path: str) -> str:

@@ -106,11 +106,7 @@ def time_of(name: str, text: str) -> str | int:
     space alone would be passed over and the time be another one.
     """
     told = int(text) if _MILLISECONDS.fullmatch(text) else _ZONE.sub(r"\1+\2", text)
-    time = parse_time(told, name)
-    if time.microsecond % 1000 or time.nanosecond:
-        raise DataError(
-            f"{name}={text!r} is no whole millisecond; candles open on one. Leave the rest out."
-        )
+    parse_time(told, name)
     return told
 
 

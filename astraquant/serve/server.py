@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import socket
 from typing import TYPE_CHECKING, Final
 
-from ..errors import AstraQuantError
+from ..errors import AstraQuantError, install_line
 
 if TYPE_CHECKING:
     import uvicorn
@@ -28,8 +29,8 @@ def require() -> None:
     missing = [name for name in ("fastapi", "uvicorn") if not importlib.util.find_spec(name)]
     if missing:
         raise AstraQuantError(
-            f"the server needs {' and '.join(missing)}, not installed here: "
-            'python -m pip install "astraquant[serve]"'
+            f"the server needs {' and '.join(missing)}, not installed here. Install it "
+            + install_line("serve")
         )
 
 
@@ -51,6 +52,7 @@ def make_server(app: App) -> uvicorn.Server:
     """A server of ``app``: ``run(sockets=[...])`` serves until it is interrupted."""
     import uvicorn
 
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     config = uvicorn.Config(
         app,
         ws="websockets-sansio",
@@ -64,3 +66,8 @@ def make_server(app: App) -> uvicorn.Server:
         timeout_graceful_shutdown=_FAREWELL,
     )
     return uvicorn.Server(config)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not that a stream was refused: uvicorn calls that an error of the application's."""
+    return "without completing handshake" not in record.getMessage()

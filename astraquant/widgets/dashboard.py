@@ -77,8 +77,8 @@ class Dashboard(style.Chart):
         parts += self._rolling_part()
         if len(view.results):
             return [*parts, *histogram_panel(view)]
-        none = "no closed trade" if view.listed == "trades" else "an account has orders, not trades"
-        return [*parts, _words(f"<p><b>Returns of trades</b>: none, for there is {none}.</p>")]
+        none = f"<p><b>Returns of trades</b>: none, for {view.why_no_results}.</p>"
+        return [*parts, _words(none)]
 
     def _rolling_part(self) -> list[ipw.Widget]:
         view = self.view

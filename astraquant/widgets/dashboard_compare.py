@@ -110,6 +110,8 @@ def _settings(view: View) -> list[str]:
 
 
 def _say(value: object) -> str:
+    if value is None:
+        return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -64,6 +64,13 @@ class View:
         return f"{bars:,} bar{'' if bars == 1 else 's'}, {say_span(self.equity)} UTC"
 
     @property
+    def why_no_results(self) -> str:
+        """Why there is no return of a trade, in words."""
+        if self.listed == "trades":
+            return "there is no closed trade"
+        return "an account has orders, not trades"
+
+    @property
     def returns(self) -> Array:
         """Return of each bar, the first against the starting cash."""
         return bar_returns(self.equity.to_numpy(float), self.cash)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..candles import is_synthetic
 from ..errors import DataError
+from ..performance import drawdown
 from . import style
 from .chart import POINTS, TimeAxis, lines_mark, panel_figure, thin, value_axis, value_scale
 
@@ -71,15 +72,14 @@ def _equity_panel(equity: pd.Series, buy_and_hold: pd.Series, time: TimeAxis) ->
 
 
 def _drawdown_panel(equity: pd.Series, cash: float, time: TimeAxis) -> list[ipw.Widget]:
-    money = equity.to_numpy(float)
-    drawdown = money / np.maximum.accumulate(np.maximum(money, cash)) - 1.0
-    worst = float(drawdown.min())
+    fall = drawdown(equity.to_numpy(float), cash)
+    worst = float(fall.min())
     low = 1.05 * worst if worst < 0 else -0.01
     scales = {"x": time.scale, "y": bq.LinearScale(min=low, max=0.0, allow_padding=False)}
-    at = thin(drawdown)
+    at = thin(fall)
     mark = lines_mark(
         equity.index[at],
-        drawdown[None, at],
+        fall[None, at],
         scales,
         [style.DRAWDOWN],
         fill="top",

@@ -130,7 +130,7 @@ def _rolling(view: View) -> Panel:
 def _spread(view: View) -> Panel:
     heading = "Returns of trades"
     if not len(view.results):
-        return Panel(heading, None, "None: there is no closed trade.")
+        return Panel(heading, None, f"None: {view.why_no_results}.")
     text = "Histogram of the returns of closed trades, after costs"
     return Panel(heading, _picture(view, pictures.draw_histogram, "spread", text), f"{text}.")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -27,6 +28,7 @@ from .dashboard_view import View
 
 Array = np.ndarray[Any, Any]
 Draw = Callable[[Axes, View], None]
+_TITLE = 76  # characters that fit above a picture for a paper
 # Colours that stand for those of the page: what matplotlib writes is replaced by the latter.
 _INK, _GRID = "#010203", "#040506"
 _PAGE = {_INK: "currentColor", _GRID: "var(--grid)"}
@@ -47,7 +49,8 @@ def paper_figure(view: View) -> Figure:
         _dress(axes, ink="black", grid="#dddddd")
     above.tick_params(labelbottom=False)
     above.set_xlabel("")
-    figure.suptitle(f"{view.title}{' · SIMULATED PRICES' if view.synthetic else ''}", fontsize=11)
+    title = f"{view.title}{' · SIMULATED PRICES' if view.synthetic else ''}"
+    figure.suptitle(textwrap.fill(title, _TITLE), fontsize=11, parse_math=False)
     return figure
 
 
@@ -102,6 +105,7 @@ def _dress(axes: Axes, *, ink: str, grid: str) -> None:
     if legend := axes.get_legend():
         for text in legend.get_texts():
             text.set_color(ink)
+            text.set_parse_math(False)  # a $ in a name is a dollar
 
 
 def _over_time(axes: Axes, index: pd.Index) -> None:

@@ -103,7 +103,7 @@ def test_a_page_shows_the_result_and_is_for_this_machine_alone(
     assert page.locator(".figures > div").evaluate_all(TABLE) == {
         name.replace("_", " "): format_figure(name, value) for name, value in result.metrics.items()
     }
-    expect(page.locator(BAD_WIDGETS)).to_have_count(0)
+    expect(page.locator(BAD_WIDGETS)).to_have_count(0, timeout=PATIENCE)
     expect(page.get_by_text("synthetic prices")).to_be_visible()
     expect(page.get_by_text("sample_candles(")).to_have_count(0)  # code is not shown
     page.get_by_role("button", name="log axis").click()
