@@ -35,7 +35,8 @@ LOOK = """<style>
 .astraquant-said th {font-weight:600}
 .astraquant-said .text {text-align:left}
 .astraquant-said th[title] {cursor:help}
-.astraquant-said .name {white-space:normal; min-width:110px; max-width:190px; vertical-align:bottom}
+.astraquant-said .name {white-space:normal; overflow-wrap:anywhere; min-width:90px; max-width:190px;
+  vertical-align:bottom}
 .astraquant-said .wide {white-space:normal; overflow-wrap:anywhere}
 .astraquant-said .months td {min-width:46px; padding:1px 4px; text-align:center; border:0}
 .astraquant-said .months th {text-align:center}
