@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
@@ -51,7 +52,7 @@ def _stamp() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         source = path.read_bytes()
-        if b"_compile" in source or b"numba" in source:
+        if re.search(rb"_compile import|import numba|from numba", source):
             digest.update(source)
     return digest.hexdigest()
 

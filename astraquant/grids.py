@@ -37,6 +37,10 @@ class Grid:
         """All arguments of one combination by name."""
         return {**self.fixed, **dict(zip(self.levels, row, strict=True))}
 
+    def indexed(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of levels as the rows have them: a stop that is None is infinite there."""
+        return {n: NONE if v is None and n in STOPS else v for n, v in values.items()}
+
 
 def make_grid(strategy: Strategy, arguments: Mapping[str, Any], memory_limit: int = 2**30) -> Grid:
     """The combinations of ``arguments`` (parameters, timeframe, cost, stops): iterables are levels.

@@ -31,6 +31,7 @@ BYTES_PER_BAR = 120
 BYTES_PER_TRIAL = 3_000
 MOST_TRIALS = 2**16
 BYTES_PER_RUN = 1_000  # of a combination under one setting of stops: its state and its figures
+BYTES_PER_STOP = 4_500  # of a setting: what a block's tables know of its trailing stop
 # Measured over a year of minutes: bytes per bar that vectorbt needs for each run in a tile (its
 # arrays, our signals, the records of a strategy that trades every few bars), and only once.
 VECTORBT_PER_RUN = 110
@@ -165,8 +166,8 @@ class Job:
             )
         return min(width, MOST_TRIALS)
 
-    def _row(self, frame: int, combination: Any, terms: int) -> Any:
-        """The place in the table of one combination, or of an array of them."""
+    def _row(self, frame: int, combination: Any, terms: Any) -> Any:
+        """The place in the table of one combination on one of the terms, or of arrays of them."""
         return (combination * len(self.markets) + frame) * len(self.terms) + terms
 
     # The compiled engine
@@ -193,18 +194,14 @@ class Job:
             ready = make_ready(group, setting, budget)
             # What was decided over arrays has been counted already: that is what takes the time.
             counted = group.recipes is None
-            most = max(1, budget // (BYTES_PER_RUN * len(group.trials)))
+            most = max(1, budget // (BYTES_PER_RUN * len(group.trials) + BYTES_PER_STOP))
             for terms in self._together(most if stopped else 1):
                 told = _Told(0 if counted else len(group.trials) * len(terms), update)
                 stops = [self.terms[place].stops for place in terms] if stopped else []
                 cost = self.terms[terms[0]].cost
                 state, counts = run_group(ready, setting, cost, stops, told.share)
                 told.share(1.0)
-                for place, part in zip(
-                    terms, np.split(np.arange(len(state)), len(terms)), strict=True
-                ):
-                    at = (frame, first, place)
-                    self._enter(market, at, bounds, group, state[part], counts[part], setting)
+                self._enter(market, (frame, first, terms), bounds, group, state, counts, setting)
             del ready  # or its arrays would still be there beside those of the next group
         self.reason, self.why = self.reason or batch.reason, self.why or batch.why
         self.unread += batch.unread * len(self.terms)
@@ -219,16 +216,20 @@ class Job:
     def _enter(
         self,
         market: Market,
-        at: tuple[int, int, int],
+        at: tuple[int, int, range],
         bounds: list[Bound],
         group: Group,
         state: Array,
         counts: Array,
         setting: Setting,
     ) -> None:
-        """Turn what the kernel found into figures, and put them into the table."""
-        frame, first, place = at
-        options = self.terms[place]
+        """Turn what the kernel found into figures, and put them into the table.
+
+        ``at``: the frame, the first combination, and the terms, which differ in their stops alone:
+        ``state`` and ``counts`` have all trials under the first of them, then under the second.
+        """
+        frame, first, terms = at
+        options = self.terms[terms[0]]
         sided = group.sided(setting.direction) or setting.watched is not None
         run_ = Run(
             float(setting.columns["close"][-1]), len(market.index),
@@ -237,13 +238,14 @@ class Job:
         )  # fmt: skip
         found, exact = figures(state, counts, run_)
         found["buy_and_hold"] = np.full(len(state), market.buy_and_hold(options))
-        rows = self._row(frame, first + group.trials, place)
+        rows = self._row(frame, first + group.trials, np.array(terms)[:, None]).ravel()
         self.values[rows] = np.column_stack([found[name] for name in COLUMNS])
         self.ruined += int(counts[exact][:, RUINS].sum())
         self.shorted = self.shorted or bool(counts[:, SHORTS].any())
         tracer, shared = Tracer(self.strategy), Shared(self.memory_limit // INDICATORS)
-        for k in np.flatnonzero(~exact):
-            bound = bounds[group.trials[k]]
+        for k in map(int, np.flatnonzero(~exact)):
+            place, trial = divmod(k, len(group.trials))
+            options, bound = self.terms[terms[place]], bounds[group.trials[trial]]
             decision = decide(tracer, market.columns, bound, options.direction, shared)
             ledger = run(market, market.targets(decision.position, options.fill), options)
             self.imprecise += 1

@@ -196,7 +196,7 @@ class Market:
             slippage=options.slippage,
         )
 
-    @property
+    @cached_property
     def is_wild(self) -> bool:
         """Whether prices lie so far apart that a single trade may lose all but a rounding error."""
         bars = self.evaluated
@@ -212,9 +212,13 @@ class Market:
         }
 
     def passport(self) -> dict[str, Any]:
-        """Where the figures come from: the candles' part of a result's passport."""
+        """Where the figures come from: the candles' part of a result's passport.
+
+        ``candles_timeframe``: of the candles as given, in which stops are watched.
+        """
         return {
             "source": self.source.attrs.get("source"),
+            "candles_timeframe": self.watched_timeframe,
             "candles_sha256": content_hash(self.source),
             "versions": {
                 "astraquant": __version__,

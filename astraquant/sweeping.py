@@ -127,6 +127,8 @@ class Sweep:
 
     def backtest(self, row: tuple[Any, ...]) -> Backtest:
         """One row as a run with trades and pictures: ``sweep.backtest(sweep.best().name)``."""
+        if isinstance(row, tuple) and len(row) == len(self.grid.levels):
+            row = tuple(self.grid.indexed(dict(zip(self.grid.levels, row, strict=True))).values())
         if not isinstance(row, tuple) or row not in set(self.grid.rows):
             raise StrategyError(
                 f"{row!r} is no row of this sweep; expected a tuple of "
@@ -153,11 +155,13 @@ class Sweep:
         What has one level left is drawn as a line.
         """
         from .widgets.heatmap import heatmap_chart, line_chart, span_of
+        from .widgets.parameter_axes import say_values
 
+        fixed = self.grid.indexed(fixed)
         values = self._slice(metric, fixed)
         market = next(iter(self._job.markets.values()))
         named = [] if "timeframe" in self.grid.levels else [market.timeframe]
-        cut = [", ".join(f"{name} {value}" for name, value in fixed.items())] if fixed else []
+        cut = say_values(fixed)
         parts = [self.strategy.name, *named, f"{len(values):,} trials", *cut, self._days]
         title = " · ".join(parts)
         across, down = str(values.index.names[0]), str(values.index.names[-1])

@@ -19,7 +19,8 @@ from .symbols import split_candles
 if TYPE_CHECKING:
     from .sweeping import Sweep
 
-_OWN = ("engine", "bars", "source", "candles_sha256")  # what a passport says of each symbol
+# What a passport says of each symbol.
+_OWN = ("engine", "bars", "source", "candles_timeframe", "candles_sha256")
 RANKS = ("median_rank", "worst_rank", "known")
 
 
@@ -118,6 +119,7 @@ class SymbolSweep:
         """
         if symbol is not None and symbol not in self.symbols:
             raise StrategyError(unknown("symbol", symbol, self.symbols))
+        fixed = self.grid.indexed(fixed)
         self._first._slice(metric, fixed)  # refuses what can't be drawn
         if symbol is None:
             values, ranking = self.merit(metric)["median_rank"], self.ranking(metric)
@@ -139,11 +141,12 @@ class SymbolSweep:
     ) -> Any:
         """``values`` where the levels are ``fixed``; the first of ``ranking`` there is marked."""
         from .widgets.heatmap import heatmap_chart, line_chart
+        from .widgets.parameter_axes import say_values
 
         for level, value in fixed.items():
             values, ranking = values.xs(value, level=level), _within(ranking, level, value)
         frames = [] if "timeframe" in self.grid.levels else list(self._first._job.markets.values())
-        cut = [", ".join(f"{level} {value}" for level, value in fixed.items())] if fixed else []
+        cut = say_values(fixed)
         named = [who, self.strategy.name, *(market.timeframe for market in frames)]
         title = " · ".join([*named, f"{len(values):,} trials", *cut, self._days(who)])
         across, down = str(values.index.names[0]), str(values.index.names[-1])
@@ -207,7 +210,7 @@ class SymbolSweep:
     def passport(self) -> dict[str, Any]:
         """Where the figures come from: as of a `Sweep`, and ``symbols`` has what differs by symbol.
 
-        These are engine, bars, source and candles (SHA-256).
+        These are engine, bars, source and candles (timeframe, SHA-256).
         """
         passports = {symbol: sweep.passport for symbol, sweep in self.symbols.items()}
         common = {k: v for k, v in self._first.passport.items() if k not in _OWN}

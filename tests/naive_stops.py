@@ -38,11 +38,18 @@ def dice(candles, seed: int = 0, share: float = 0.5, hold: int = 3):
     return (turn * 2654435761 + seed * 40503) % 4096 < share * 4096
 
 
+@aq.strategy
+def three_ways(candles, seed: int = 0, hold: int = 3):
+    """The same with -1, 0 and 1."""
+    drawn = (candles.time // 60_000 // hold * 2654435761 + seed * 40503) % 4096
+    return aq.where(drawn < 1_400, 1, aq.where(drawn < 2_800, -1, 0))
+
+
 def wicked(bars, seed, step="1min", jump=0.01, gone=0.05):
     """A candle table with wicks and gaps between bars, on a coarse grid of prices, some missing."""
     draw = np.random.default_rng(seed)
     moves = draw.choice([-3, -1, 0, 0, 1, 3], (4, bars)) * jump
-    close = np.round(100 * np.exp(np.cumsum(moves[0])), 2)
+    close = np.round(100 * np.exp(np.clip(np.cumsum(moves[0]), -7, 7)), 2)  # a cent is left
     before = np.concatenate([[100.0], close[:-1]])
     open_ = np.round(before * np.exp(moves[1] / 2), 2)
     high = np.round(np.maximum(open_, close) * np.exp(np.abs(moves[2]) / 2), 2)
@@ -60,6 +67,8 @@ def wicked(bars, seed, step="1min", jump=0.01, gone=0.05):
 tables = st.builds(
     wicked, st.integers(2, 200), st.integers(0, 2**32), jump=st.sampled_from([0.002, 0.01, 0.05])
 )
+# A short loses all there, stops or not: a bar opens beyond its stop at twice the price.
+wild_tables = st.builds(wicked, st.integers(20, 100), st.integers(0, 2**32), jump=st.just(0.4))
 
 
 def watched(source, bars, length):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import bqplot as bq
@@ -103,6 +104,15 @@ def say_parameter(value: object) -> str:
     if value == math.inf:
         return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def say_values(fixed: Mapping[str, object]) -> list[str]:
+    """The levels that a picture is cut at in words, as a part of its title; none if there are none.
+
+    Numbers are said with all their digits: they may be told apart by the last.
+    """
+    said = (f"{name} {'none' if value == math.inf else value}" for name, value in fixed.items())
+    return [", ".join(said)] if fixed else []
 
 
 def say_value(value: float, metric: str, span: float) -> str:
