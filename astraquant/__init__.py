@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .symbol_sweeps import SymbolSweep as SymbolSweep
     from .symbols import join_candles as join_candles
     from .symbols import split_candles as split_candles
+    from .widgets.bench import workbench as workbench
     from .widgets.dashboard_compare import compare as compare
     from .widgets.live import live_chart as live_chart
 
@@ -60,6 +61,7 @@ _HOME = {
     "Feed": "feed.feed",
     "live_chart": "widgets.live",
     "compare": "widgets.dashboard_compare",
+    "workbench": "widgets.bench",
     "check_strategy": "causality",
     **dict.fromkeys(("backtest", "Backtest"), "backtesting"),
     **dict.fromkeys(("sweep", "Sweep"), "sweeping"),

@@ -14,8 +14,7 @@ import pandas as pd
 from . import metrics
 from .accounting import FIRST_STOP, OPEN, RUINED, Ledger
 from .errors import StrategyError
-from .evaluation import Shared, evaluate, reachable
-from .expressions import Node
+from .price_lines import never_known, price_lines
 from .reports import backtest_html, simulated
 from .runs import OPTIONS, STOPS, Market, Options, check_order, run
 from .strategies.definition import Strategy
@@ -223,11 +222,9 @@ class Backtest:
         """The strategy's own lines on the price scale, by name (none if it can't be traced)."""
         if self._decision.program is None:
             return {}
-        values = {}
-        for node in _price_lines(self._decision.program):
-            line = np.asarray(evaluate(node, self._market.columns))[self._market.first :]
-            values[repr(node)] = pd.Series(line, index=self._market.index)
-        return values
+        lines = price_lines(self._decision.program, self._market.columns)
+        first, index = self._market.first, self._market.index
+        return {name: pd.Series(line[first:], index=index) for name, line in lines.items()}
 
     def plot(self) -> Any:
         """Price with entries and exits, equity against buy-and-hold, drawdown (a bqplot widget)."""
@@ -290,23 +287,6 @@ class Backtest:
         return backtest_html(self)
 
 
-# Indicators in units of price: what belongs on the price panel.
-_ON_PRICE = frozenset({"sma", "ema", "wma", "bollinger", "donchian"})
-
-
-def _price_lines(program: Node) -> list[Node]:
-    calls = [node for node in reachable(program) if node.op == "call"]
-    return [node for node in calls if node.value.function.__name__ in _ON_PRICE]
-
-
-def _never_known(program: Node, market: Market) -> list[str]:
-    """The indicators that need more history than there is."""
-    shared = Shared()
-    calls = [node for node in reachable(program) if node.op == "call"]
-    lines = {repr(node): evaluate(node, market.columns, shared) for node in calls}
-    return [name for name, line in lines.items() if np.isnan(np.asarray(line)).all()]
-
-
 def _notes(result: Backtest) -> list[str]:
     market, options, ledger = result._market, result.options, result._ledger
     notes = []
@@ -333,7 +313,7 @@ def _notes(result: Backtest) -> list[str]:
         notes.append(
             f"Run on plain arrays ({result._decision.reason}): the unknown counts as numpy says."
         )
-    elif unknown_lines := _never_known(result._decision.program, market):
+    elif unknown_lines := never_known(result._decision.program, market.columns):
         notes.append(f"Too few bars: {', '.join(unknown_lines)} is not known at any of them.")
     if not len(ledger.trades):
         notes.append("It never trades: its figures are those of cash.")

@@ -154,8 +154,9 @@ class Sweep:
         maps of one metric share their colours, so those at several costs can be compared by eye.
         What has one level left is drawn as a line.
         """
-        from .widgets.heatmap import heatmap_chart, line_chart, span_of
+        from .widgets.heatmap import span_of
         from .widgets.parameter_axes import say_values
+        from .widgets.sweep_picture import sweep_picture
 
         fixed = self.grid.indexed(fixed)
         values = self._slice(metric, fixed)
@@ -163,20 +164,16 @@ class Sweep:
         named = [] if "timeframe" in self.grid.levels else [market.timeframe]
         cut = say_values(fixed)
         parts = [self.strategy.name, *named, f"{len(values):,} trials", *cut, self._days]
-        title = " · ".join(parts)
-        across, down = str(values.index.names[0]), str(values.index.names[-1])
-        if values.index.nlevels == 1:
-            line = values.set_axis(pd.Index(values.index.get_level_values(0), name=across))
-            line.attrs["source"] = self.source
-            return line_chart(line, metric=metric, title=title)
-        plane = values.unstack(across).reindex(
-            index=list(self.grid.levels[down]), columns=list(self.grid.levels[across])
-        )
-        plane.attrs["source"] = self.source
         place = self._best_place(metric, values)
-        best = None if place is None else values.index[place]
-        span = span_of(self.table[metric])
-        return heatmap_chart(plane, metric=metric, title=title, mark_best=best, span=span)
+        return sweep_picture(
+            values,
+            self.grid.levels,
+            metric=metric,
+            title=" · ".join(parts),
+            best=None if place is None else values.index[place],
+            span=span_of(self.table[metric]),
+            source=self.source,
+        )
 
     def explore(self, metric: str = "sharpe") -> Any:
         """Walk through the sweep with mouse and sliders: its plane, and the run of each cell."""

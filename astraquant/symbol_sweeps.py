@@ -140,26 +140,23 @@ class SymbolSweep:
         span: tuple[float, float] | None,
     ) -> Any:
         """``values`` where the levels are ``fixed``; the first of ``ranking`` there is marked."""
-        from .widgets.heatmap import heatmap_chart, line_chart
         from .widgets.parameter_axes import say_values
+        from .widgets.sweep_picture import sweep_picture
 
         for level, value in fixed.items():
             values, ranking = values.xs(value, level=level), _within(ranking, level, value)
         frames = [] if "timeframe" in self.grid.levels else list(self._first._job.markets.values())
         cut = say_values(fixed)
         named = [who, self.strategy.name, *(market.timeframe for market in frames)]
-        title = " · ".join([*named, f"{len(values):,} trials", *cut, self._days(who)])
-        across, down = str(values.index.names[0]), str(values.index.names[-1])
-        if values.index.nlevels == 1:
-            line = values.set_axis(pd.Index(values.index.get_level_values(0), name=across))
-            line.attrs["source"] = self.source
-            return line_chart(line, metric=name, title=title)
-        plane = values.unstack(across).reindex(
-            index=list(self.grid.levels[down]), columns=list(self.grid.levels[across])
+        return sweep_picture(
+            values,
+            self.grid.levels,
+            metric=name,
+            title=" · ".join([*named, f"{len(values):,} trials", *cut, self._days(who)]),
+            best=ranking.index[0] if len(ranking) else None,
+            span=span,
+            source=self.source,
         )
-        plane.attrs["source"] = self.source
-        best = cast(tuple[Any, Any], ranking.index[0]) if len(ranking) else None
-        return heatmap_chart(plane, metric=name, title=title, mark_best=best, span=span)
 
     def _days(self, who: str) -> str:
         """The evaluated days of one symbol, or of all, for a title."""

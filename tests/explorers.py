@@ -18,7 +18,8 @@ from astraquant.data.sample import sample_candles
 from astraquant.indicators import rsi, sma
 from astraquant.reports import format_figure
 from astraquant.strategies import ma_cross
-from astraquant.widgets.explorer import STALE, Explorer
+from astraquant.widgets.explorer import Explorer
+from astraquant.widgets.explorer_view import STALE
 from astraquant.widgets.heatmap import HeatmapChart
 
 LONG_WAIT = 120.0  # seconds; what is waited for comes long before

@@ -89,6 +89,7 @@ def test_a_value_axis_ends_at_round_numbers(
     high, step = low + span, style.nice_step(span, ticks)
     axis = panels._equity
     axis._ticks = ticks
+    axis.set_scale(low - 3 * span, high)  # of the same ends but other ticks nothing would change
     axis.set_scale(low, high)
     scale, near = axis.values.scale, 1e-6 * step
     assert low - step / 2 - near <= scale.min <= low + near

@@ -35,7 +35,7 @@ LEVELS = [
     | {"allocations", "allocation_checks", "estimates", "portfolios", "portfolio_reports"}
     | {"slots", "universes"},
     {"engine", "strategies"},
-    {"indicators", "expressions", "evaluation", "metrics", "resampling"}
+    {"indicators", "expressions", "evaluation", "metrics", "resampling", "price_lines"}
     | {"portfolio_accounting", "portfolio_figures"}
     | {"accounting", "performance", "stops", "_coarse", "_indicator", "_rolling", "_signals"},
     {"candles", "symbols", "timeframes", "errors", "_compile", "_environment", "__init__"},

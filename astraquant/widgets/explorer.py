@@ -3,43 +3,36 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import ipywidgets as ipw
-import numpy as np
 import pandas as pd
 
-from ..backtesting import Backtest, backtest_on
+from ..backtesting import Backtest
 from ..errors import AstraQuantError, StrategyError, unknown
 from ..jobs import Job, Watch
 from ..runs import STOPS, Market
 from ..sweeping import Sweep
-from ..timeframes import infer_timeframe, to_ms
 from . import style
 from .explorer_controls import Controls, Setup, say_setup
 from .explorer_plane import Plane
-from .explorer_run import Bars, Run, RunPanels
+from .explorer_run import Bars
 from .explorer_sweeper import Sweeper
-from .explorer_words import LOOK, say_figures, say_run
-from .words import write
-
-Array = np.ndarray[Any, Any]
-STALE = "astraquant-stale"  # a class of what is not what was asked for
+from .explorer_view import Asked, RunView
+from .explorer_words import LOOK
 
 
 class Explorer(style.Chart):
     """The landscape of a sweep, and a walk through it; made by `Sweep.explore`.
 
-    ``sweep``: the one that is drawn; another timeframe, cost or fill makes a new one. ``backtest``:
-    the run that is drawn, None while there was none. What can't be run is said, and what was drawn
-    before stays, pale, until something can be run again.
+    ``sweep``: the one that is drawn; another timeframe, cost or fill makes a new one. What can't be
+    run is said, and what was drawn before stays, pale, until something can be run again.
     """
 
     sweep: Sweep
-    backtest: Backtest | None = None
     _closed = True  # until all of it is there
 
     def __init__(self, swept: Sweep, job: Job, metric: str) -> None:
@@ -52,9 +45,7 @@ class Explorer(style.Chart):
         self.sweep, self._job = swept, job
         self._lock = threading.RLock()  # a sweep is finished by a thread of its own
         self._quiet = False  # while the controls are set from here
-        self._markets: dict[str | None, Bars] = {}
-        self._held: tuple[Any, Array] | None = None  # equity of buying and holding, and of what
-        self._ran: tuple[Any, ...] = ()  # what was last run, or tried
+        self._view = RunView(self._market, self._complain, self._lock)
         begin = swept.grid.arguments(self._best_row(metric))
         begin["timeframe"] = self._bars(begin["timeframe"]).market.timeframe
         self._setup = Setup(begin["timeframe"], begin["cost"], swept.options.fill)
@@ -65,10 +56,10 @@ class Explorer(style.Chart):
             begin,
             metric,
             swept.table.columns,
-            self._source_timeframe(),
+            self._bars(begin["timeframe"]).market.watched_timeframe,
         )
-        self._plane, self._panels = Plane(self._pick), RunPanels(self._lock)
-        self._heading, self._figures = ipw.HTML(), ipw.HTML()
+        self._plane, self._panels = Plane(self._pick), self._view.panels
+        self._heading, self._figures = self._view.heading, self._view.figures
         self._sweeper = Sweeper(self._sweep_again, self._take, self._say_progress, self._lock)
         super().__init__(self._parts(), self._summary_text())
         self.layout.max_width = "1600px"
@@ -85,6 +76,11 @@ class Explorer(style.Chart):
             self._closed = True
             self._sweeper.wish(None)
             style.close_all(self)
+
+    @property
+    def backtest(self) -> Backtest | None:
+        """The run that is drawn, None while there was none."""
+        return self._view.result
 
     def wait(self, timeout: float = 60.0) -> bool:
         """Wait for the sweep that is being made, if there is one; whether it came in time."""
@@ -111,7 +107,7 @@ class Explorer(style.Chart):
             ipw.VBox(right, layout=ipw.Layout(flex="1.3 1 520px", **column)),
         ]
         both = ipw.Box(sides, layout=ipw.Layout(flex_flow="row wrap", width="100%"))
-        self._of_run = [sides[1], self._figures]
+        self._of_run = self._view.pale = [sides[1], self._figures]
         return [ipw.HTML(LOOK), head, controls.options, controls.status, both, self._figures]
 
     def _wire(self) -> None:
@@ -127,11 +123,7 @@ class Explorer(style.Chart):
             axis.observe(self._on_axis, "value")
         controls.best.on_click(lambda _: self._pick_best())
         controls.stop.on_click(lambda _: self._stop())
-        controls.zoom_in.on_click(lambda _: self._look(lambda: panels.zoom(1 / 2)))
-        controls.zoom_out.on_click(lambda _: self._look(lambda: panels.zoom(2.0)))
-        controls.earlier.on_click(lambda _: self._look(lambda: panels.move(-0.5)))
-        controls.later.on_click(lambda _: self._look(lambda: panels.move(0.5)))
-        controls.reset.on_click(lambda _: self._look(panels.reset))
+        controls.steer(panels, self._lock)
 
     @contextmanager
     def _setting(self) -> Iterator[None]:
@@ -196,17 +188,14 @@ class Explorer(style.Chart):
         row = self._best_row(self._controls.metric.value)
         self._pick(dict(zip(self.sweep.grid.levels, row, strict=True)))
 
-    def _look(self, change: Callable[[], None]) -> None:
-        with self._lock:
-            change()
-
     # What follows from it.
 
     def _update(self) -> None:
         """Bring the run and the plane up to what the controls say."""
         with self._lock:
             choice = self._choice
-            self._draw_run(choice)
+            wanted = (*choice.items(), self._setup.fill)
+            self._view.draw(wanted, lambda: self._ask(choice))
             controls = self._controls
             with self._setting():
                 on_grid = controls.follow(choice)
@@ -224,53 +213,22 @@ class Explorer(style.Chart):
         swept = {"timeframe": self._setup.timeframe, "cost": self._setup.cost}
         return self._controls.choice | {n: v for n, v in swept.items() if n not in levels}
 
-    def _draw_run(self, choice: Mapping[str, Any]) -> None:
-        """Run what is chosen and draw it; what can't be run is said, and the former run stays."""
-        wanted = (*choice.items(), self._setup.fill)
-        if wanted == self._ran:
-            return
-        self._ran = wanted
-        try:
-            run = self._run(choice)
-            self._panels.show(run)
-            self.backtest = run.result
-            write(self._heading, say_run(run.result))
-            write(self._figures, say_figures(run.result))
-        except Exception as error:  # whatever a strategy does, the explorer stays alive
-            told = str(error) if isinstance(error, AstraQuantError) else repr(error)
-            still = f" Still shown: {self.backtest.metrics.name}." if self.backtest else ""
-            self._controls.complain(f"{told.rstrip('.')}.{still}")
-            for part in self._of_run:
-                part.add_class(STALE)
-        else:
-            self._controls.complain("")
-            for part in self._of_run:
-                part.remove_class(STALE)
-
-    def _run(self, choice: Mapping[str, Any]) -> Run:
-        """The run of a choice, over candles that are made ready once for each timeframe."""
+    def _ask(self, choice: Mapping[str, Any]) -> Asked:
+        """The run of a choice."""
         strategy = self.sweep.strategy
-        bound = strategy.bind({name: choice[name] for name in strategy.parameters})
-        bars = self._bars(choice["timeframe"])
         limits = {name: choice[name] for name in STOPS if name in choice}
         options = replace(self.sweep.options, cost=choice["cost"], **limits)
-        result = backtest_on(bars.market, strategy, options, bound)
-        wanted = (bars, options)
-        if self._held is None or self._held[0] != wanted:
-            self._held = wanted, result._buy_and_hold_equity().to_numpy()
-        return Run(result, bars, self._held[1])
+        values = {name: choice[name] for name in strategy.parameters}
+        return Asked(strategy, values, choice["timeframe"], options)
+
+    def _complain(self, text: str) -> None:
+        self._controls.complain(text)
+
+    def _market(self, timeframe: str | None) -> Market:
+        return Market(self._job.candles, timeframe, self._job.start, self._job.end)
 
     def _bars(self, timeframe: str | None) -> Bars:
-        if timeframe not in self._markets:
-            job = self._job
-            self._markets[timeframe] = Bars(Market(job.candles, timeframe, job.start, job.end))
-        return self._markets[timeframe]
-
-    def _source_timeframe(self) -> str:
-        """The timeframe of the candles as they were given."""
-        market = next(iter(self._markets.values())).market
-        times = to_ms(pd.DatetimeIndex(market.source.index))
-        return infer_timeframe(times) if len(times) > 1 else market.timeframe
+        return self._view.bars(timeframe)
 
     def _best_row(self, metric: str) -> tuple[Any, ...]:
         """The best row of all, the first if none has a value."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from ..runs import FILLS, STOPS
 from ..strategies.definition import Parameter, Scalar, Strategy
 from ..timeframes import TIMEFRAMES, is_multiple
 from . import style
+from .explorer_run import RunPanels
 from .live_controls import _button, _icon, _plain, _slider, _step
 from .parameter_axes import say_parameter
 from .words import write
@@ -30,7 +32,45 @@ class Setup(NamedTuple):
     fill: str
 
 
-class Controls:
+class Walk:
+    """The buttons that go through the time of a run's panels, and the place of complaints."""
+
+    def __init__(self) -> None:
+        self.earlier = _icon("Earlier", "chevron-left", "Show what was before")
+        self.later = _icon("Later", "chevron-right", "Show what comes after")
+        self.zoom_in = _icon("Zoom in", "search-plus", "Zoom in (or turn the mouse wheel)")
+        self.zoom_out = _icon("Zoom out", "search-minus", "Zoom out")
+        self.reset = _button("Reset", "arrows-h", "Show all bars")
+        self.zooms = row([self.earlier, self.later, self.zoom_in, self.zoom_out, self.reset])
+        self.complaint = ipw.HTML()
+        self.complaint.layout.display = "none"
+
+    def steer(self, panels: RunPanels, lock: threading.RLock) -> None:
+        """Let the buttons change what of ``panels`` is in view; ``lock`` is held meanwhile."""
+        steps: dict[ipw.Button, Callable[[], None]] = {
+            self.zoom_in: lambda: panels.zoom(1 / 2),
+            self.zoom_out: lambda: panels.zoom(2.0),
+            self.earlier: lambda: panels.move(-0.5),
+            self.later: lambda: panels.move(0.5),
+            self.reset: panels.reset,
+        }
+
+        def press(button: ipw.Button) -> None:
+            with lock:
+                steps[button]()
+
+        for button in steps:
+            button.on_click(press)
+
+    def complain(self, text: str) -> None:
+        """Say what is wrong ("": nothing)."""
+        write(
+            self.complaint,
+            f'<div style="{_MESSAGE}">⚠ {escape(text)}</div>' if text else "",
+        )
+
+
+class Controls(Walk):
     """All controls, and the places where progress and complaints are said.
 
     ``levels``: of the sweep. ``setup``, ``choice``, ``metric``: what they show at first.
@@ -47,24 +87,24 @@ class Controls:
         metrics: Iterable[str],
         source: str,
     ) -> None:
+        super().__init__()
         self.levels = levels
         frames = levels.get("timeframe") or timeframes_from(source, setup.timeframe)
-        self.timeframe = _dropdown("timeframe", frames, setup.timeframe, 150)
-        self.cost = _cost(levels.get("cost"), setup.cost)
+        self.timeframe = dropdown("timeframe", frames, setup.timeframe, 150)
+        self.cost = cost_control(levels.get("cost"), setup.cost)
         limits = [name for name in STOPS if name in levels]
         self.limits = {name: _limit(name, levels[name], choice[name]) for name in limits}
-        fills = [(_FILLS[fill], fill) for fill in FILLS]
-        self.fill = _dropdown("filled at", fills, setup.fill, 240)
+        self.fill = fill_control(setup.fill)
         named = [(name.replace("_", " "), name) for name in metrics]
-        self.metric = _dropdown("metric", named, metric, 230)
+        self.metric = dropdown("metric", named, metric, 230)
         self.sliders = {
-            name: _parameter_slider(parameter, choice[name], levels.get(name, ()))
+            name: parameter_slider(parameter, choice[name], levels.get(name, ()))
             for name, parameter in strategy.parameters.items()
         }
         names = list(levels)
         up = names[1] if len(names) > 1 else names[0]
-        self.across = _dropdown("to the right", names, names[0], 210)
-        self.up = _dropdown("upwards", names, up, 210)
+        self.across = dropdown("to the right", names, names[0], 210)
+        self.up = dropdown("upwards", names, up, 210)
         self.slices = {
             name: ipw.SelectionSlider(
                 options=[(_say(name, value), value) for value in values],
@@ -73,32 +113,25 @@ class Controls:
             )
             for name, values in levels.items()
         }
-        _align(list(self.slices.values()))
-        _align(list(self.sliders.values()))
+        align(list(self.slices.values()))
+        align(list(self.sliders.values()))
         self.best = _button("Best", "star-o", "Go to the best combination of all")
-        self.earlier = _icon("Earlier", "chevron-left", "Show what was before")
-        self.later = _icon("Later", "chevron-right", "Show what comes after")
-        self.zoom_in = _icon("Zoom in", "search-plus", "Zoom in (or turn the mouse wheel)")
-        self.zoom_out = _icon("Zoom out", "search-minus", "Zoom out")
-        self.reset = _button("Reset", "arrows-h", "Show all bars")
         self.progress = ipw.FloatProgress(
             min=0.0, max=1.0, layout=ipw.Layout(width="160px", display="none")
         )
         self.stop = _button("Stop", "stop", "End the sweep that is being made")
-        self.doing, self.complaint = ipw.HTML(), ipw.HTML()
-        self.complaint.layout.display = "none"
+        self.doing = ipw.HTML()
         self._lay_out()
         self.say("")
 
     def _lay_out(self) -> None:
         """Rows in the order in which the keyboard goes through them."""
         limits = self.limits.values()
-        self.options = _row([self.timeframe, self.cost, *limits, self.fill, self.metric])
-        self.axes = _row([self.across, self.up])
-        self.zooms = _row([self.earlier, self.later, self.zoom_in, self.zoom_out, self.reset])
-        self.parameters = _row([*self.sliders.values(), self.best])
-        self.cuts = _row(list(self.slices.values()))
-        self.status = _row([self.progress, self.stop, self.doing])
+        self.options = row([self.timeframe, self.cost, *limits, self.fill, self.metric])
+        self.axes = row([self.across, self.up])
+        self.parameters = row([*self.sliders.values(), self.best])
+        self.cuts = row(list(self.slices.values()))
+        self.status = row([self.progress, self.stop, self.doing])
         self.status.layout.min_height = "34px"
         if len(self.levels) < 3:
             self.axes.layout.display = "none"
@@ -108,7 +141,7 @@ class Controls:
     def setup(self) -> Setup:
         """What is wished for."""
         cost = self.cost.value  # of a level: the very number of the table
-        cost = cost if "cost" in self.levels else _fraction(cost)
+        cost = cost if "cost" in self.levels else fraction_of(cost)
         return Setup(self.timeframe.value, cost, self.fill.value)
 
     @property
@@ -183,13 +216,6 @@ class Controls:
         doing = doing or HINT  # a line that came and went would move all that is below it
         write(self.doing, f'<span style="color:{style.TEXT}">{escape(doing)}</span>')
 
-    def complain(self, text: str) -> None:
-        """Say what is wrong ("": nothing)."""
-        write(
-            self.complaint,
-            f'<div style="{_MESSAGE}">⚠ {escape(text)}</div>' if text else "",
-        )
-
 
 _FILLS = {"open": "the next bar's open", "close": "that close (optimistic)"}
 _MESSAGE = (
@@ -229,11 +255,12 @@ def _basis_points(cost: float) -> float:
     return float(f"{cost * 10_000:.10g}")
 
 
-def _fraction(basis_points: float) -> float:
-    return float(f"{basis_points / 10_000:.12g}")
+def fraction_of(points: float) -> float:
+    """The fraction that so many basis points are."""
+    return float(f"{points / 10_000:.12g}")
 
 
-def _cost(level: tuple[float, ...] | None, value: float) -> Any:
+def cost_control(level: tuple[float, ...] | None, value: float) -> Any:
     """The cost in basis points a side; one of the level's, if it is one."""
     if level is None:
         return ipw.FloatText(
@@ -241,15 +268,20 @@ def _cost(level: tuple[float, ...] | None, value: float) -> Any:
             layout=ipw.Layout(width="190px"), style={"description_width": "initial"},
         )  # fmt: skip
     options = [(f"{_say('cost', one)} a side", one) for one in level]
-    return _dropdown("cost", options, value, 160)
+    return dropdown("cost", options, value, 160)
+
+
+def fill_control(value: str) -> ipw.Dropdown:
+    """Where a decision is filled."""
+    return dropdown("filled at", [(_FILLS[fill], fill) for fill in FILLS], value, 240)
 
 
 def _limit(name: str, level: Iterable[float], value: float) -> ipw.Dropdown:
     """One of a level's stops."""
-    return _dropdown(name.replace("_", " "), [(_say(name, one), one) for one in level], value, 180)
+    return dropdown(name.replace("_", " "), [(_say(name, one), one) for one in level], value, 180)
 
 
-def _parameter_slider(parameter: Parameter, value: Scalar, values: Iterable[Scalar]) -> Any:
+def parameter_slider(parameter: Parameter, value: Scalar, values: Iterable[Scalar]) -> Any:
     """A slider that can stand on all of a level's ``values``."""
     slider = _slider(parameter, value)
     if isinstance(slider, ipw.FloatSlider):
@@ -259,14 +291,15 @@ def _parameter_slider(parameter: Parameter, value: Scalar, values: Iterable[Scal
     return slider
 
 
-def _dropdown(name: str, options: Iterable[Any], value: Any, width: int) -> ipw.Dropdown:
+def dropdown(name: str, options: Iterable[Any], value: Any, width: int) -> ipw.Dropdown:
+    """A list to choose from, so many pixels wide."""
     return ipw.Dropdown(
         options=list(options), value=value, description=name,
         layout=ipw.Layout(width=f"{width}px"), style={"description_width": "initial"},
     )  # fmt: skip
 
 
-def _align(sliders: list[Any]) -> None:
+def align(sliders: list[Any]) -> None:
     """Let sliders stand below each other, as wide as there is room."""
     longest = max((len(slider.description) for slider in sliders), default=0)
     for slider in sliders:
@@ -274,5 +307,6 @@ def _align(sliders: list[Any]) -> None:
         slider.layout.width, slider.layout.max_width = "97%", "520px"
 
 
-def _row(widgets: list[ipw.Widget]) -> ipw.Box:
+def row(widgets: list[ipw.Widget]) -> ipw.Box:
+    """Controls side by side, as far as there is room."""
     return ipw.Box(widgets, layout=ipw.Layout(**_ROW, grid_gap="0 12px", padding="0 0 0 6px"))
