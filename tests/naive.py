@@ -46,9 +46,7 @@ class Run:
     pending: int | None = None
 
 
-def run(
-    position, opens, closes, *, fill, cost, slippage, cash, before=0, stops=(), watched=None
-):
+def run(position, opens, closes, *, fill, cost, slippage, cash, before=0, stops=(), watched=None):
     """Trade ``position`` (wanted after each close); ``before``: wanted before the first bar.
 
     ``stops``: a dict of stop_loss, take_profit, trailing_stop; ``watched[bar]``: open, high and low
