@@ -51,7 +51,7 @@ def assert_rows_are_backtests(swept):
             )
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(tables, options, lists_of_stops, directions, st.sampled_from([None, "5m", "15m"]))
 def test_each_row_is_its_backtest(candles, opts, limits, direction, timeframe):
     if timeframe is not None and len(aq.resample(candles, timeframe)) == 0:
@@ -64,7 +64,7 @@ def test_each_row_is_its_backtest(candles, opts, limits, direction, timeframe):
     assert_rows_are_backtests(swept)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(tables, options, lists_of_stops, st.integers(0, 2_099), st.integers(0, 2_099))
 def test_each_row_of_a_window_is_its_backtest(candles, opts, limits, start, bars):
     """Of a strategy that returns -1, 0 and 1."""
@@ -77,7 +77,7 @@ def test_each_row_of_a_window_is_its_backtest(candles, opts, limits, start, bars
     assert_rows_are_backtests(swept)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     st.builds(wicked, st.integers(2, 150), st.integers(0, 2**32), jump=st.sampled_from([0.01])),
     options, lists_of_stops, directions,

@@ -52,7 +52,7 @@ def assert_equal(result, statement, bars, length, opts):
             assert row["exit_time"] == bars.index[trade["exit_bar"]]
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(tables, options, stops, directions, st.integers(0, 99), st.integers(1, 20))
 def test_a_run_equals_the_bank_statement(candles, opts, limits, direction, seed, hold):
     arguments = {"direction": direction, "seed": seed, "hold": hold, **opts, **limits}
@@ -61,7 +61,7 @@ def test_a_run_equals_the_bank_statement(candles, opts, limits, direction, seed,
     assert_equal(result, statement, candles, MINUTE, opts)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(tables, options, stops, st.integers(0, 99), st.integers(1, 20))
 def test_a_strategy_of_three_ways_is_stopped_alike(candles, opts, limits, seed, hold):
     result = aq.backtest(candles, three_ways, seed=seed, hold=hold, **opts, **limits)
@@ -69,7 +69,7 @@ def test_a_strategy_of_three_ways_is_stopped_alike(candles, opts, limits, seed, 
     assert_equal(result, statement, candles, MINUTE, opts)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(wild_tables, options, stops, st.sampled_from(["short", "both"]), st.integers(0, 99))
 def test_a_short_may_be_ruined_before_its_stop_helps(candles, opts, limits, direction, seed):
     arguments = {"direction": direction, "seed": seed, "hold": 10, **opts, **limits}
@@ -78,7 +78,7 @@ def test_a_short_may_be_ruined_before_its_stop_helps(candles, opts, limits, dire
     assert_equal(result, statement, candles, MINUTE, opts)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(
     tables, options, stops, directions, st.integers(0, 99), st.integers(5, 60),
     st.sampled_from(["5m", "15m"]),
@@ -96,7 +96,7 @@ def test_stops_are_watched_in_the_finer_candles_of_the_source(
     assert_equal(result, statement, bars, length, opts)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(tables, options, stops, directions, st.integers(0, 99), st.integers(0, 199))
 def test_a_window_counts_only_itself(candles, opts, limits, direction, seed, first):
     first = min(first, len(candles) - 1)
