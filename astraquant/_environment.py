@@ -17,7 +17,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 UNFINISHED = "unfinished"
-COST = "about 430 MB to download, 1.3 GB on disk: ten seconds to three minutes"
+COST = "about 400 MB to download, 1.4 GB on disk: ten seconds to three minutes"
 
 
 def python_of(venv: Path) -> Path:

@@ -133,7 +133,7 @@ def test_help_builds_nothing(tmp_path: Path) -> None:
     assert not (project / ".venv").exists()
 
 
-@pytest.mark.skipif(not os.environ.get("CI"), reason="downloads 430 MB; set CI=true to run it")
+@pytest.mark.skipif(not os.environ.get("CI"), reason="downloads 400 MB; set CI=true to run it")
 def test_a_fresh_checkout_builds_its_environment_once(tmp_path: Path) -> None:
     project = copy_of_the_project(tmp_path)
     command = ("test", "--collect-only", "-q", "-p", "no:cacheprovider", "tests/test_timeframes.py")
