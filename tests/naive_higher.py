@@ -25,7 +25,8 @@ def bin_of(time, timeframe):
 def higher(candles, step, timeframe):
     """For each bar the last higher bar that has ended by its close; NaN where there is none.
 
-    ``step``: the length of a bar. A table of the same index, with the higher bars' times too.
+    ``step``: the length of a bar. A table of the same index, with the higher bars' times too; and
+    a table of all higher bars that have ended, for of two that end at once one is never the last.
     """
     known = []
     whole, rows, current = [], [], None
@@ -42,7 +43,7 @@ def higher(candles, step, timeframe):
             whole.append(joined(current, rows))
             rows = []
         known.append(whole[-1] if whole else dict.fromkeys(COLUMNS, math.nan))
-    return pd.DataFrame(known, index=candles.index)
+    return pd.DataFrame(known, index=candles.index), pd.DataFrame(whole, columns=COLUMNS)
 
 
 COLUMNS = ("time", "end", "open", "high", "low", "close", "volume")

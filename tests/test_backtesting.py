@@ -376,7 +376,7 @@ def test_the_passport_says_where_the_figures_come_from():
     passport = result.passport
     untouched = aq.backtest(random_walk(300, 0), ma_cross, short=2, long=5).passport
     assert passport["candles_sha256"] == untouched["candles_sha256"]
-    assert passport["parameters"] == {"short": 2, "long": 5}
+    assert passport["parameters"] == {"short": 2, "long": 5, "kind": "sma"}
     assert passport["options"]["cost"] == 0.002
     assert passport["engine"] == "traced"
     assert passport["versions"]["numpy"] == np.__version__

@@ -205,7 +205,8 @@ def test_sliders_steer_the_strategy_and_complain_in_place(venue: SimulatedExchan
     assert (
         repr(chart) == "LiveChart(BTCUSDT, 1m, 127.0.0.1, ma_cross(short=7, long=20, kind='sma'))"
     )
-    until(lambda: "ma_cross(short=7, long=20, kind='sma')" in chart._head.value, chart)
+    named = "ma_cross(short=7, long=20, kind=&#x27;sma&#x27;)"
+    until(lambda: named in chart._head.value, chart)
     assert "begins with the next bar" in chart._picture.paper.value  # no profit in hindsight
 
 
