@@ -9,9 +9,9 @@ This writes ``benchmarks/RESULTS.md``. Real minutes are used where they are foun
 `cases.load_inputs`), else the synthetic sample; the table says which. Every tool is first held to
 the same answer as the others, then all take turns, so that what disturbs one disturbs all.
 
-Two more commands measure the live feed, each with a section of its own in that file, which the one
-above leaves as it is::
+More commands have sections of their own in that file, which the one above leaves as they are::
 
+    .venv/bin/python -m benchmarks.strategies  # the built-in strategies, and stops: five minutes
     .venv/bin/python -m benchmarks.feed     # what it can take, and how late it is: four minutes
     .venv/bin/python -m benchmarks.soak     # an hour among faults: is a candle lost, does it grow?
 """

@@ -54,7 +54,6 @@ PLANES = {
     "ma_cross, short": Plane(ma_cross, windows(len(WINDOWS)), {"direction": "short"}),
     "ma_cross, both": Plane(ma_cross, windows(len(WINDOWS)), {"direction": "both"}),
     "ma_cross, ema": Plane(ma_cross, {**windows(len(WINDOWS)), "kind": ["ema"]}),
-    "ma_cross, wma": Plane(ma_cross, {**windows(len(WINDOWS)), "kind": ["wma"]}),
     "rsi_reversion, window × lower × upper": Plane(
         rsi_reversion,
         {"window": range(7, 27), "lower": range(15, 46), "upper": range(50, 82)},
@@ -69,6 +68,13 @@ PLANES = {
         {"fast": range(5, 25), "slow": range(26, 58), "signal": range(3, 34)},
         must=None,
         aim=None,
+    ),
+}
+# What `strategies` measures beside the first three: built-in strategies, and stops.
+MORE = {
+    "ma_cross, wma": Plane(ma_cross, {**windows(len(WINDOWS)), "kind": ["wma"]}),
+    "macd_cross, fast × slow": Plane(
+        macd_cross, {"fast": range(5, 104), "slow": range(104, 305)}, must=None, aim=None
     ),
     "bollinger_reversion, window × width": Plane(
         bollinger_reversion,
