@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from . import metrics
 from .accounting import FIRST_STOP, OPEN, RUINED, Ledger
 from .errors import StrategyError
 from .price_lines import never_known, price_lines
-from .reports import backtest_html, simulated
+from .reports import Shown, backtest_html, simulated
 from .runs import OPTIONS, STOPS, Market, Options, check_order, run
 from .strategies.definition import Strategy
 from .strategies.running import Decision, Tracer, decide, describe
@@ -76,7 +75,7 @@ def backtest_on(
     return Backtest(strategy, bound, options, market, decision, ledger)
 
 
-class Backtest:
+class Backtest(Shown):
     """The result of one run: figures, trades, equity, pictures and where they come from.
 
     ``strategy``, ``parameters``, ``options``: what was run. ``timeframe``: of the bars.
@@ -239,30 +238,6 @@ class Backtest:
             lines=self.lines,
             cash=self.options.cash,
         )
-
-    def dashboard(self) -> Any:
-        """Everything about this run on one page, in tabs (a widget)."""
-        from .widgets.dashboard import Dashboard
-
-        return Dashboard(self)
-
-    def report(self, path: str | Path) -> None:
-        """Write everything about this run as one HTML page that needs no network.
-
-        Its pictures are matplotlib's, its template jinja2's. A file that is there is replaced.
-        """
-        from .widgets.report_page import write_report
-
-        write_report(self, path)
-
-    def picture(self, path: str | Path) -> None:
-        """Write equity and drawdown as a picture for a paper: .png (200 dpi), .svg or .pdf.
-
-        Drawn by matplotlib, so it needs no browser. A file that is there is replaced.
-        """
-        from .widgets.report_page import write_picture
-
-        write_picture(self, path)
 
     def _buy_and_hold_equity(self) -> pd.Series:
         bars, options = self._market.evaluated, self.options

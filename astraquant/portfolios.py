@@ -6,7 +6,6 @@ import platform
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from .estimates import ESTIMATED
 from .portfolio_accounting import Account, run_account
 from .portfolio_figures import portfolio_figures
 from .portfolio_reports import portfolio_html, portfolio_notes
+from .reports import Shown
 from .runs import Options
 from .slots import Slots
 from .universes import Universe, make_universe
@@ -78,7 +78,7 @@ def portfolio(
     return Portfolio(universe, plan, pace, options)
 
 
-class Portfolio:
+class Portfolio(Shown):
     """One account of several symbols: figures, equity, weights, orders and where they come from.
 
     ``symbols``, ``options`` (cost, slippage, cash), ``rebalance``: what was run. ``lookback``: the
@@ -259,30 +259,6 @@ class Portfolio:
             source=self._universe.table.attrs.get("source"),
             note=f"{int(self.metrics['orders']):,} orders",
         )
-
-    def dashboard(self) -> Any:
-        """Everything about this account on one page, in tabs (a widget)."""
-        from .widgets.dashboard import Dashboard
-
-        return Dashboard(self)
-
-    def report(self, path: str | Path) -> None:
-        """Write everything about this account as one HTML page that needs no network.
-
-        Its pictures are matplotlib's, its template jinja2's. A file that is there is replaced.
-        """
-        from .widgets.report_page import write_report
-
-        write_report(self, path)
-
-    def picture(self, path: str | Path) -> None:
-        """Write equity and drawdown as a picture for a paper: .png (200 dpi), .svg or .pdf.
-
-        Drawn by matplotlib, so it needs no browser. A file that is there is replaced.
-        """
-        from .widgets.report_page import write_picture
-
-        write_picture(self, path)
 
     @property
     def _filled(self) -> Array:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from .candles import is_synthetic
 from .metrics import DEFINITIONS
@@ -21,6 +22,34 @@ _PERCENT = frozenset(
 _WHOLE = frozenset({"trades", "fills_without_volume"})
 _SHOWN = ("total_return", "sharpe", "max_drawdown", "trades", "exposure")  # of a sweep's best rows
 _BASIS_POINTS = frozenset({"break_even_cost"})
+
+
+class Shown:
+    """What every result can do that is whole: show itself, and write itself down."""
+
+    def dashboard(self: Any) -> Any:
+        """Everything about this result on one page, in tabs (a widget)."""
+        from .widgets.dashboard import Dashboard
+
+        return Dashboard(self)
+
+    def report(self: Any, path: str | Path) -> None:
+        """Write everything about this result as one HTML page that needs no network.
+
+        Its pictures are matplotlib's, its template jinja2's. A file that is there is replaced.
+        """
+        from .widgets.report_page import write_report
+
+        write_report(self, path)
+
+    def picture(self: Any, path: str | Path) -> None:
+        """Write equity and drawdown as a picture for a paper: .png (200 dpi), .svg or .pdf.
+
+        Drawn by matplotlib, so it needs no browser. A file that is there is replaced.
+        """
+        from .widgets.report_page import write_picture
+
+        write_picture(self, path)
 
 
 def format_figure(name: str, value: float) -> str:
