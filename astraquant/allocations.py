@@ -47,6 +47,7 @@ Plan = Weights | Slots
 
 def make_plan(allocation: object, lookback: str, universe: Universe) -> Plan:
     """What ``allocation`` means over the symbols of ``universe``; `StrategyError` if nothing."""
+    parse_length(lookback, "lookback")  # a mistyped one is told even where it is not needed
     if isinstance(allocation, str):
         return _named(allocation, lookback, universe)
     if isinstance(allocation, Strategy) or is_pair(allocation):

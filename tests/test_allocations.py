@@ -343,3 +343,11 @@ def test_without_skfolio_the_install_line_is_given(
     monkeypatch.setitem(sys.modules, "skfolio.optimization", None)
     with pytest.raises(AstraQuantError, match=r'pip install -e "\.\[portfolio\]"'):
         decided(THREE, name)
+
+
+@pytest.mark.parametrize("allocation", ["equal", {"A": 0.5}, "inverse_volatility"])
+def test_a_mistyped_lookback_is_told_even_where_it_is_not_needed(allocation):
+    times = pd.date_range("2023-01-01", periods=50, freq="1h", tz="UTC", name="time")
+    table = pd.DataFrame(1.0, index=times, columns=["open", "high", "low", "close", "volume"])
+    with pytest.raises(AstraQuantError, match="lookback='30x'"):
+        aq.portfolio({"A": table, "B": table}, allocation, lookback="30x")
