@@ -147,7 +147,7 @@ def test_other_values_go_into_the_same_figure() -> None:
     image, best, cursor = figures(widget)[0].marks
     widget.move_cursor((10, 20))
     assert "short 10, long 20 → sharpe 2.00" in texts(widget)
-    parts = set(map(id, style.parts_of(widget)))
+    parts = style.parts_of(widget)  # kept, so that a new part can't be given the id of a former one
     other = plane([20, 50], [5, 10], [[np.nan, -0.5], [0.25, 0.75]])
     other.attrs["source"] = "synthetic"
     widget.show(other, metric="total_return", title="other", mark_best=(10, 50))
@@ -162,7 +162,7 @@ def test_other_values_go_into_the_same_figure() -> None:
     assert (ours.tick_format, ours.label) == (theirs.tick_format, theirs.label)
     np.testing.assert_array_equal(ours.tick_values, theirs.tick_values)
     assert (best.visible, best.x.tolist(), best.y.tolist()) == (True, [1.0], [1.0])
-    renewed = set(map(id, style.parts_of(widget))) - parts
+    renewed = set(map(id, style.parts_of(widget))) - set(map(id, parts))
     assert len(renewed) == 4  # two pictures with their layouts; the former ones are closed
     widget.move_cursor(None)
     assert not cursor.visible
