@@ -14,6 +14,7 @@ from .backtesting import Backtest, backtest
 from .errors import StrategyError, unknown
 from .grids import make_grid
 from .jobs import Job
+from .permutations import PermutationTest, permutation_test
 from .reports import sweep_html, sweep_notes
 from .runs import STOPS, Options, check_order
 from .strategies.definition import Strategy
@@ -180,6 +181,27 @@ class Sweep:
         from .widgets.explorer import Explorer
 
         return Explorer(self, self._job, metric)
+
+    def permutation_test(
+        self, n: int = 199, *, metric: str = "sharpe", block: float = 1, seed: int = 0
+    ) -> PermutationTest:
+        """Is the best ``metric`` more than luck? The same sweep on ``n`` shuffled markets tells.
+
+        All bars of the candles, those before ``start`` and after ``end`` too, are put into random
+        order (`permutations.permute_candles` says how) and the whole sweep is run on them, with the
+        same grid and options. p = (1 + markets whose best is at least as good) / (n + 1): small if
+        chance hardly ever finds as much. A market in which no row has a ``metric`` is none of them.
+        The shuffled markets do not rise on average, so a long position in a market that rose beats
+        them without any skill: compare the best with ``buy_and_hold``.
+
+        ``block``: bars that stay together, on average. 1, the default, leaves nothing that could be
+        foretold. Longer blocks keep volatility in clusters, but also whatever edge lives within
+        them, so they must be shorter than what the strategy looks for. ``seed``: the same test
+        again; a larger ``n`` continues a smaller one. It takes ``n`` times as long as the sweep and
+        can be interrupted. Raises `StrategyError` for a metric that no row has, or ``n`` < 1.
+        """
+        best, job = float(self.best(metric)[metric]), self._job
+        return permutation_test(job, best, self._days, n=n, metric=metric, block=block, seed=seed)
 
     @property
     def _days(self) -> str:
