@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import markets as markets
+    from . import statistics as statistics
     from . import strategies as strategies
     from .allocation_checks import check_allocation as check_allocation
     from .backtesting import Backtest as Backtest
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from .symbol_sweeps import SymbolSweep as SymbolSweep
     from .symbols import join_candles as join_candles
     from .symbols import split_candles as split_candles
+    from .walking import WalkForward as WalkForward
+    from .walking import walk_forward as walk_forward
     from .widgets.bench import workbench as workbench
     from .widgets.dashboard_compare import compare as compare
     from .widgets.live import live_chart as live_chart
@@ -66,11 +70,12 @@ _HOME = {
     **dict.fromkeys(("backtest", "Backtest"), "backtesting"),
     **dict.fromkeys(("sweep", "Sweep"), "sweeping"),
     "SymbolSweep": "symbol_sweeps",
+    **dict.fromkeys(("walk_forward", "WalkForward"), "walking"),
     **dict.fromkeys(("join_candles", "split_candles"), "symbols"),
     **dict.fromkeys(("portfolio", "Portfolio"), "portfolios"),
     "check_allocation": "allocation_checks",
 }
-_MODULES = ("indicators", "strategies")
+_MODULES = ("indicators", "markets", "statistics", "strategies")
 
 __all__ = [*_HOME, *_MODULES, "__version__"]  # noqa: PLE0604 - names served by __getattr__
 

@@ -33,10 +33,14 @@ LEVELS = [
     | {"symbol_sweeps"}
     | {"vectorbt_adapter"}
     | {"allocations", "allocation_checks", "estimates", "portfolios", "portfolio_reports"}
-    | {"slots", "universes"},
+    | {"slots", "universes"}
+    | {"permutations"}
+    | {"walking", "walk_reports", "walk_runs", "walk_windows"},
     {"engine", "strategies"},
     {"indicators", "expressions", "evaluation", "metrics", "resampling", "price_lines"}
     | {"portfolio_accounting", "portfolio_figures"}
+    | {"statistics", "_resampled", "_samples", "_searches", "_splits"}
+    | {"markets", "_markets"}
     | {"accounting", "performance", "stops", "_coarse", "_indicator", "_rolling", "_signals"},
     {"candles", "symbols", "timeframes", "errors", "_compile", "_environment", "__init__"},
 ]
