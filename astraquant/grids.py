@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 
 from .errors import StrategyError
+from .moments import BYTES_PER_BLOCK, FEWEST_BLOCKS
 from .runs import OPTIONS, STOPS, Options
 from .stops import NONE
 from .strategies.definition import Strategy
 from .timeframes import check_timeframe
 
 OPTION_LEVELS = ("timeframe", "cost", *STOPS)  # the options that may be swept
-BYTES_PER_ROW = 600  # measured: of the table of figures, its index, and while both are made
+# Measured: 600 of the table of figures, its index, and while both are made; and the sums of returns
+# over as few blocks of time as there may be.
+BYTES_PER_ROW = 600 + FEWEST_BLOCKS * BYTES_PER_BLOCK
 
 
 @dataclass(frozen=True, slots=True)

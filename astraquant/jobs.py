@@ -18,7 +18,17 @@ from .engine.figures import Run, figures
 from .engine.running import Batch, Group, Setting, make_ready, run_group
 from .errors import StrategyError
 from .evaluation import Shared
-from .grids import Grid
+from .grids import BYTES_PER_ROW, Grid
+from .moments import (
+    BYTES_PER_BLOCK,
+    FEWEST_BLOCKS,
+    POWERS,
+    TIME_BLOCKS,
+    affordable_blocks,
+    block_bounds,
+    by_blocks,
+    sums_of,
+)
 from .runs import STOPS, Market, Options, run
 from .strategies.definition import Strategy
 from .strategies.running import Tracer, decide, paused_collection
@@ -28,9 +38,11 @@ COLUMNS = tuple(name for name in metrics.DEFINITIONS if name not in metrics.BACK
 # Measured: bytes that the engine needs for each bar, and for each combination that it has in hand
 # (its nodes, its state); combinations at a time, since more would not be faster.
 BYTES_PER_BAR = 120
-BYTES_PER_TRIAL = 3_000
+BYTES_OF_SUMS = 4 * TIME_BLOCKS * BYTES_PER_BLOCK  # of a trial: copied a few times
+BYTES_PER_TRIAL = 3_000 + BYTES_OF_SUMS
 MOST_TRIALS = 2**16
-BYTES_PER_RUN = 1_000  # of a combination under one setting of stops: its state and its figures
+# Of a combination under one setting of stops: its state, its figures, its sums.
+BYTES_PER_RUN = 1_000 + BYTES_OF_SUMS
 BYTES_PER_STOP = 4_500  # of a setting: what a block's tables know of its trailing stop
 # Measured over a year of minutes: bytes per bar that vectorbt needs for each run in a tile (its
 # arrays, our signals, the records of a strategy that trades every few bars), and only once.
@@ -77,6 +89,9 @@ class Job:
         every = itertools.product(self.costs, *stops)
         names = ("cost", *STOPS)
         self.terms = [replace(options, **dict(zip(names, one, strict=True))) for one in every]
+        rows = len(grid.rows)
+        kept = BYTES_PER_ROW - FEWEST_BLOCKS * BYTES_PER_BLOCK
+        self.time_blocks = affordable_blocks(rows, memory_limit - kept * rows)
 
     @property
     def engine(self) -> str:
@@ -121,6 +136,7 @@ class Job:
     def _run(self, update: Update) -> pd.DataFrame:
         rows = self.grid.rows
         self.values = np.full((len(rows), len(COLUMNS)), np.nan)
+        self.sums = np.zeros((len(rows), self.time_blocks, POWERS))
         work = self._by_vectorbt if self.vectorbt else self._by_kernel
         try:
             for place, market in enumerate(self.markets.values()):
@@ -166,6 +182,16 @@ class Job:
             )
         return min(width, MOST_TRIALS)
 
+    @property
+    def frames(self) -> Array:
+        """Which of the markets each row of the table is from, by number."""
+        frames: Array = np.arange(len(self.grid.rows)) // len(self.terms) % len(self.markets)
+        return frames
+
+    def bounds(self, market: Market) -> Array:
+        """Where time blocks begin and the last ends, counted from the first evaluated bar."""
+        return block_bounds(len(market.index), self.time_blocks)
+
     def _row(self, frame: int, combination: Any, terms: Any) -> Any:
         """The place in the table of one combination on one of the terms, or of arrays of them."""
         return (combination * len(self.markets) + frame) * len(self.terms) + terms
@@ -182,11 +208,13 @@ class Job:
     ) -> None:
         """Run a tile of combinations over one market, on all terms."""
         options, columns = self.options, market.columns
+        ends = market.first + self.bounds(market)[1:]
+        edges = np.unique(ends[ends > market.first])
         stopped = any(terms.stops.any for terms in self.terms)
         setting = Setting(
             columns, market.first, options.fill, int(options.fill == "open"), options.direction,
             options.slippage, options.cash, market.watched if stopped else None,
-            market.watched_timeframe != market.timeframe,
+            market.watched_timeframe != market.timeframe, tuple(edges.tolist()),
         )  # fmt: skip
         budget = (self.memory_limit - BYTES_PER_BAR * len(columns["close"])) // 2
         batch = Batch(self.strategy, setting, bounds, budget, lambda: update(len(self.terms)))
@@ -199,9 +227,11 @@ class Job:
                 told = _Told(0 if counted else len(group.trials) * len(terms), update)
                 stops = [self.terms[place].stops for place in terms] if stopped else []
                 cost = self.terms[terms[0]].cost
-                state, counts = run_group(ready, setting, cost, stops, told.share)
+                state, counts, sums = run_group(ready, setting, cost, stops, told.share)
                 told.share(1.0)
-                self._enter(market, (frame, first, terms), bounds, group, state, counts, setting)
+                at = frame, first, terms
+                self.sums[self._rows(at, group)] = by_blocks(sums, edges, ends)
+                self._enter(market, at, bounds, group, state, counts, setting)
             del ready  # or its arrays would still be there beside those of the next group
         self.reason, self.why = self.reason or batch.reason, self.why or batch.why
         self.unread += batch.unread * len(self.terms)
@@ -228,7 +258,7 @@ class Job:
         ``at``: the frame, the first combination, and the terms, which differ in their stops alone:
         ``state`` and ``counts`` have all trials under the first of them, then under the second.
         """
-        frame, first, terms = at
+        terms = at[2]
         options = self.terms[terms[0]]
         sided = group.sided(setting.direction) or setting.watched is not None
         run_ = Run(
@@ -238,7 +268,7 @@ class Job:
         )  # fmt: skip
         found, exact = figures(state, counts, run_)
         found["buy_and_hold"] = np.full(len(state), market.buy_and_hold(options))
-        rows = self._row(frame, first + group.trials, np.array(terms)[:, None]).ravel()
+        rows = self._rows(at, group)
         self.values[rows] = np.column_stack([found[name] for name in COLUMNS])
         self.ruined += int(counts[exact][:, RUINS].sum())
         self.shorted = self.shorted or bool(counts[:, SHORTS].any())
@@ -251,6 +281,12 @@ class Job:
             self.imprecise += 1
             self._enter_ledger(int(rows[k]), ledger, market, options)
 
+    def _rows(self, at: tuple[int, int, range], group: Group) -> Array:
+        """The places in the table of a group's trials, see `_enter`."""
+        frame, first, terms = at
+        rows: Array = self._row(frame, first + group.trials, np.array(terms)[:, None]).ravel()
+        return rows
+
     def _enter_ledger(self, row: int, ledger: Ledger, market: Market, options: Options) -> None:
         self.ruined += ledger.trades["status"][-1:].tolist() == [RUINED]
         self.shorted = self.shorted or bool((ledger.held < 0).any())
@@ -262,6 +298,7 @@ class Job:
             buy_and_hold=market.buy_and_hold(options),
         )
         self.values[row] = [found[name] for name in COLUMNS]
+        self.sums[row] = sums_of(ledger.returns, self.bounds(market))
 
     # vectorbt
 

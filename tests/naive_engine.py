@@ -76,8 +76,29 @@ def assert_rows_equal_backtests(result, rows=None):
     """Rows of a sweep (all of them, or those at some places) are the figures of `backtest`."""
     assert len(result.table) > 0
     names = list(result.table.columns)
-    for row in result.table.index if rows is None else result.table.index[rows]:
-        assert_row(row, result.table.loc[row], result.backtest(row).metrics[names])
+    for place in np.arange(len(result.table))[slice(None) if rows is None else rows]:
+        row = result.table.index[place]
+        run = result.backtest(row)
+        assert_row(row, result.table.iloc[place], run.metrics[names])
+        assert_sums(row, result._job.sums[place], run._ledger.returns)
+
+
+def assert_sums(row, got, returns):
+    """Sums of the powers of returns, block of time by block, against a loop.
+
+    Those of the kernel are differences of running sums: what is wrong with them is small beside the
+    whole, though maybe not beside a block in which little happened.
+    """
+    bars, blocks = len(returns), len(got)
+    for power in range(1, 5):
+        whole = float(np.sum(np.abs(returns) ** power))
+        for block in range(blocks):
+            own = returns[bars * block // blocks : bars * (block + 1) // blocks]
+            expected = sum(float(value) ** power for value in own)
+            rel = 1e-9 if power < 3 else 1e-7
+            assert got[block, power - 1] == pytest.approx(
+                expected, rel=rel, abs=rel * whole + 1e-30, nan_ok=True
+            ), (row, block, power)
 
 
 def assert_row(row, got, expected, skip=()):

@@ -15,6 +15,7 @@ from test_cache_faults import small_disk  # noqa: F401 - a fixture
 import astraquant as aq
 from astraquant.engine import layout
 from astraquant.indicators import ema, rolling_std, rsi, sma
+from astraquant.jobs import BYTES_PER_BAR, BYTES_PER_TRIAL
 from astraquant.strategies import ma_cross, where
 
 
@@ -57,7 +58,8 @@ def test_tiles_of_any_size_make_the_same_table(strategy, grid):
     options = {"cost": [0.0, 0.001], "timeframe": ["5m", "15m"], **grid}
     whole = aq.sweep(candles, strategy, **options)
     for trials in (1, 2, 7, 23):
-        tiled = aq.sweep(candles, strategy, memory_limit=3_000 * 120 + trials * 3_000, **options)
+        limit = 3_000 * BYTES_PER_BAR + trials * BYTES_PER_TRIAL
+        tiled = aq.sweep(candles, strategy, memory_limit=limit, **options)
         assert_same(tiled.table, whole.table)
         assert tiled.passport["engine"] == whole.passport["engine"]
     places = np.random.default_rng(0).choice(len(whole.table), 12, replace=False)

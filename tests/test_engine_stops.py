@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naive_engine import assert_sums
 from naive_stops import FRACTIONS, directions, options, three_ways, wicked
 
 import astraquant as aq
@@ -43,6 +44,7 @@ def assert_rows_are_backtests(swept):
     """Each row of the table equals the backtest of that row."""
     for place, row in enumerate(swept.grid.rows):
         result = swept.backtest(row)
+        assert_sums(row, swept._job.sums[place], result._ledger.returns)
         for name, value in swept.table.iloc[place].items():
             rel = 1e-6 if name == "annual_return" else 1e-9
             assert value == pytest.approx(result.metrics[name], rel=rel, abs=1e-10, nan_ok=True), (
@@ -135,7 +137,7 @@ def test_a_small_memory_limit_gives_the_same_table():
     candles = wicked(3_000, 5)
     arguments = {"window": range(1, 40), "stop_loss": [0.01, 0.02, 0.05], "trailing_stop": [0.03]}
     whole = aq.sweep(candles, above, **arguments)
-    tiles = aq.sweep(candles, above, memory_limit=450_000, **arguments)
+    tiles = aq.sweep(candles, above, memory_limit=600_000, **arguments)
     pd.testing.assert_frame_equal(whole.table, tiles.table)
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._compile import compiled
-from .series import TERMS
+from .series import SERIES, TERMS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 POSITIVE = 0x7FFFFFFF  # a mask that tells the compiler that an index is not negative
@@ -20,10 +20,10 @@ LEVELS = 11  # of the tables of extremes: spans of 1, 2, 4 ... BLOCK bars
 
 SMALL = 0.02  # up to where the terms of the series for shorts are enough
 
-# Columns of `Block.enter` and `Block.leave`. The first four are added up by every fill: returns,
-# their squares, the squares of the negative ones, and how large the running sums were that these
-# are differences of (which bounds the rounding errors).
-SUM, SQUARES, DOWNSIDE, SIZE, CLOSES, PRICE, INVERSE, WIDTH = range(8)
+# Columns of `Block.enter` and `Block.leave`. The first five are added up by every fill: the powers
+# of returns, and the squares of the negative ones. A line is as wide as one of the cache.
+SUM, SQUARES, CUBES, FOURTHS, DOWNSIDE, CLOSES, PRICE, INVERSE = range(8)
+WIDTH = 8
 
 # Columns of the counts that each trial has (int64): closed trades, those with a profit, bars in
 # position, the bar of the last exit, the side held now, fills in bars in which nobody traded,
@@ -64,13 +64,13 @@ class Block(NamedTuple):
     middle: Array
 
 
-def empty_block() -> Block:
-    """Memory for one block."""
-    # not BLOCK long: at a power of two apart they would share a few places of the cache
-    lines, tables = (BLOCK + 1, WIDTH), (LEVELS, BLOCK + 8)
+def empty_block(bars: int = BLOCK) -> Block:
+    """Memory for one block of so many bars."""
+    # not as long: at a power of two apart they would share a few places of the cache
+    lines, tables = (bars + 1, WIDTH), (LEVELS, bars + 8)
     return Block(
         np.zeros(lines), np.zeros(lines), np.zeros(tables), np.zeros(tables), np.zeros(lines),
-        np.zeros((BLOCK + 1, 3 * TERMS)), np.zeros(2),
+        np.zeros((bars + 1, SERIES * TERMS)), np.zeros(2),
     )  # fmt: skip
 
 
@@ -79,34 +79,38 @@ def prepare(block: Block, market: Market, begin: int, bars: int) -> None:
     """Fill the tables for ``bars`` bars from ``begin`` on."""
     close, price, cost, slippage = market.close, market.price, market.cost, market.slippage
     enter, leave, sums = block.enter, block.leave, block.sums
-    returns, squares, downside, closes = 0.0, 0.0, 0.0, 0.0
+    returns, squares, cubes, fourths, downside, closes = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     before = close[max(begin - 1, 0)]
     for b in range(bars):
         now, fill = close[begin + b], price[begin + b]
         sold = fill * (1.0 - slippage) * (1.0 - cost)
         bought = fill * (1.0 + slippage) * (1.0 + cost)
         sums[b, SUM], sums[b, SQUARES], sums[b, DOWNSIDE] = returns, squares, downside
-        sums[b, CLOSES] = closes
+        sums[b, CUBES], sums[b, FOURTHS], sums[b, CLOSES] = cubes, fourths, closes
         last = sold / before - 1.0  # the return of the bar in which a long position is left
         leave[b, SUM] = last + returns
-        leave[b, SQUARES] = last * last + squares
+        leave[b, SQUARES] = last**2 + squares
+        leave[b, CUBES], leave[b, FOURTHS] = last**3 + cubes, last**4 + fourths
         leave[b, DOWNSIDE] = min(last, 0.0) ** 2 + downside
-        leave[b, SIZE], leave[b, CLOSES], leave[b, PRICE] = squares, closes, sold
+        leave[b, CLOSES], leave[b, PRICE] = closes, sold
         enter[b, CLOSES] = -closes
         held = now / before - 1.0
         returns += held
-        squares += held * held
+        squares += held**2
+        cubes += held**3
+        fourths += held**4
         downside += min(held, 0.0) ** 2
         closes += now
         first = now / bought - 1.0  # of the bar in which it is entered
         enter[b, SUM] = first - returns
-        enter[b, SQUARES] = first * first - squares
+        enter[b, SQUARES] = first**2 - squares
+        enter[b, CUBES], enter[b, FOURTHS] = first**3 - cubes, first**4 - fourths
         enter[b, DOWNSIDE] = min(first, 0.0) ** 2 - downside
-        enter[b, SIZE], enter[b, PRICE], enter[b, INVERSE] = squares, bought, 1.0 / bought
+        enter[b, PRICE], enter[b, INVERSE] = bought, 1.0 / bought
         before = now
     for table in (sums, leave):
         table[bars, SUM], table[bars, SQUARES], table[bars, DOWNSIDE] = returns, squares, downside
-        table[bars, SIZE], table[bars, CLOSES] = squares, closes
+        table[bars, CUBES], table[bars, FOURTHS], table[bars, CLOSES] = cubes, fourths, closes
     extremes(block.lowest, block.highest, close, close, begin, bars)
 
 
@@ -135,9 +139,10 @@ def prepare_shorts(block: Block, market: Market, begin: int, bars: int) -> None:
     close before. With p in the middle of the block's closes, d = (c - c') / p, u = c' / p - 1 and
     y = q p / (K - q p) that is -y d / (1 - y u), a series in y u. So sums of returns are series in
     y whose coefficients, sums of d u^k, are differences of running sums. ``powers[b]`` has those
-    over the bars before b: of d u^k, of (k + 1) d^2 u^k for the squares, and of the latter where
-    prices rose. ``middle``: p, and the largest u. With y u below `SMALL` eight terms are exact to
-    13 digits.
+    over the bars before b: of d u^k, of (k + 1) d^2 u^k for the squares, of the latter where
+    prices rose, and with the binomials of (k + 2, 2) and (k + 3, 3) those for the third and fourth
+    powers. ``middle``: p, and the largest u. With y u below `SMALL` eight terms are exact to
+    13 digits (of the fourth powers to 11).
     """
     close, powers = market.close, block.powers
     low, high = close[max(begin - 1, 0)], close[max(begin - 1, 0)]
@@ -156,5 +161,9 @@ def prepare_shorts(block: Block, market: Market, begin: int, bars: int) -> None:
             powers[b + 1, TERMS + k] = powers[b, TERMS + k] + square
             rise = square if step > 0.0 else 0.0
             powers[b + 1, 2 * TERMS + k] = powers[b, 2 * TERMS + k] + rise
+            cube = (k + 2) / 2.0 * step * square
+            powers[b + 1, 3 * TERMS + k] = powers[b, 3 * TERMS + k] + cube
+            fourth = (k + 3) / 3.0 * step * cube
+            powers[b + 1, 4 * TERMS + k] = powers[b, 4 * TERMS + k] + fourth
             power *= away
         before = close[begin + b]

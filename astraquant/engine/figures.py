@@ -132,7 +132,7 @@ def _trades(state: Array, counts: Array, inside: Array, money: Array, run: Run) 
 def _exact(state: Array, counts: Array, run: Run) -> Array:
     """Which trials' sums are known well enough: else cancellation may have eaten their digits."""
     squares, down = state[:, bars.SQUARES], state[:, bars.DOWNSIDE]
-    error = 4.0 * EPSILON * state[:, bars.SIZE]
+    error = 8.0 * EPSILON * state[:, fills.SIZE]
     if run.wild:
         return np.zeros(len(state), np.bool_)
     known = np.isfinite(state)

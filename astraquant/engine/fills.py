@@ -15,14 +15,15 @@ from .._compile import compiled
 from .bars import (
     CLOSES,
     COUNTS,
+    CUBES,
     DOWNSIDE,
+    FOURTHS,
     HELD,
     INVERSE,
     POSITIVE,
     PRICE,
     SIDE,
     SINCE,
-    SIZE,
     SQUARES,
     SUM,
     TRADES,
@@ -34,8 +35,9 @@ from .words import highest_bit
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# Columns of `state`; the first four are those of the block's tables.
+# Columns of `state`; the first five are those of the block's tables.
 (
+    SIZE,  # how large the running sums were that those are differences of: bounds rounding errors
     EQUITY,  # sum of equity over the bars
     STAKE,  # equity at the last fill
     UNITS,  # stake / what one unit cost
@@ -54,8 +56,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
     LAST,  # worth of the position at the last close, in stakes: only of sided trials
     ENTRY,  # fill price of the entry: only of trials with stops, like the next
     FARTHEST,  # best price since then
-) = range(4, 22)
-STATE = 22
+) = range(5, 24)
+STATE = 24
 
 
 def new_state(trials: int, cash: float, first: int) -> tuple[Array, Array]:
@@ -114,6 +116,7 @@ def fill_long(  # noqa: PLR0915 - all of it is one loop, its state in registers
         if k == end and not inside:
             continue
         total, squares = state[t, SUM], state[t, SQUARES]
+        cubes, fourths = state[t, CUBES], state[t, FOURTHS]
         downside, size = state[t, DOWNSIDE], state[t, SIZE]
         equity, stake = state[t, EQUITY], state[t, STAKE]
         units, bought = state[t, UNITS], state[t, BOUGHT]
@@ -134,15 +137,18 @@ def fill_long(  # noqa: PLR0915 - all of it is one loop, its state in registers
                 units = stake * enter[entry, INVERSE]
                 total += enter[entry, SUM]
                 squares += enter[entry, SQUARES]
+                cubes += enter[entry, CUBES]
+                fourths += enter[entry, FOURTHS]
                 downside += enter[entry, DOWNSIDE]
-                size += enter[entry, SIZE]
                 equity += stake * (begin + entry - since) + units * enter[entry, CLOSES]
                 spent += stake
             exit_ = np.int64(events[k & POSITIVE]) if k < end else bars
             total += leave[exit_, SUM]
             squares += leave[exit_, SQUARES]
+            cubes += leave[exit_, CUBES]
+            fourths += leave[exit_, FOURTHS]
             downside += leave[exit_, DOWNSIDE]
-            size += leave[exit_, SIZE]
+            size += leave[exit_, SQUARES]  # not less than at the entry
             equity += units * leave[exit_, CLOSES]
             held += exit_ - entry
             higher = units * ceiling > peak
@@ -180,6 +186,7 @@ def fill_long(  # noqa: PLR0915 - all of it is one loop, its state in registers
             elif stake < low:
                 low = stake
         state[t, SUM], state[t, SQUARES] = total, squares
+        state[t, CUBES], state[t, FOURTHS] = cubes, fourths
         state[t, DOWNSIDE], state[t, SIZE] = downside, size
         state[t, EQUITY], state[t, STAKE] = equity, stake
         state[t, UNITS], state[t, BOUGHT] = units, bought

@@ -16,7 +16,8 @@ from ..stops import NONE, Stops, Watched
 from ..strategies.definition import Strategy
 from ..strategies.running import Tracer, decide_on_arrays, decide_program, paused_collection
 from . import kernel, programs, watching
-from .bars import BLOCK, COUNTS, Market, empty_block
+from .bars import BLOCK, COUNTS, Market
+from .cutting import SUMS, empty_cuts
 from .decisions import WORDS, Trials, Window
 from .fills import STATE, new_state
 from .layout import lay_out
@@ -40,8 +41,9 @@ class Setting(NamedTuple):
     ``columns``: the candles (`strategies.running.columns_of`), warm-up included; ``first``: the
     first bar that is evaluated. ``price``: the column at which fills are made, ``delay``: 1 where
     that is in the bar after the decision. ``watched``: where stops are watched, needed where there
-    are any; ``finer``: whether those candles are finer than the bars. Cost and stops come with each
-    run.
+    are any; ``finer``: whether those candles are finer than the bars. ``edges``: the bars before
+    which time blocks end (increasing, the last is the number of bars); one block if there are none.
+    Cost and stops come with each run.
     """
 
     columns: Mapping[str, Array]
@@ -53,6 +55,7 @@ class Setting(NamedTuple):
     cash: float
     watched: Watched | None = None
     finer: bool = False
+    edges: tuple[int, ...] = ()
 
     @property
     def bars(self) -> int:
@@ -255,10 +258,11 @@ def run_group(
     cost: float,
     stops: Sequence[Stops] = (),
     watch: Watch | None = None,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
     """State and counts of a group's trials (see `fills`) at one cost, under each of ``stops``.
 
-    Shapes (max(1, stops) x trials, ...), all trials under the first setting first.
+    Shapes (max(1, stops) x trials, ...), all trials under the first setting first. The third has
+    the sums of the powers of each one's returns between the edges of time: (..., edges, SUMS).
     ``watch`` is told now and then how much is done, from 0 to 1. An exception in the meantime, such
     as an interrupt, ends the kernel at its next block and passes.
     """
@@ -277,9 +281,11 @@ def run_group(
         _run_parts(parts, watch or (lambda share: None))
     state = np.empty((rows.size, STATE))
     counts = np.empty((rows.size, COUNTS), np.int64)
+    sums = np.empty((rows.size, max(1, len(setting.edges)), SUMS))
     for part, places in jobs:
-        state[places], counts[places] = part.state, part.counts
-    return state, counts
+        state[places], counts[places], sums[places] = part.state, part.counts, part.sums
+    state[:, :SUMS] = sums.sum(axis=1)
+    return state, counts, sums
 
 
 def _shares(settings: int, trials: int, parts: int) -> Iterator[tuple[Array, Array]]:
@@ -325,6 +331,9 @@ class _Part:
         rows = len(leaves) * max(1, len(stops))
         self.state, self.counts = new_state(rows, setting.cash, setting.first)
         watch = _watch(setting, stops)
+        edges = np.array(setting.edges or (setting.bars,), np.int64)
+        cuts = empty_cuts(edges, setting.first, rows, kernel.most_fills(len(stops)), kernel.FILLED)
+        self.sums = cuts.sums
         self._signals = np.zeros(2, np.int64)
         self._blocks = -(-setting.bars // BLOCK)
         columns = setting.columns
@@ -349,7 +358,7 @@ class _Part:
             program,
             Trials(np.ascontiguousarray(slots), group.bits, memory),
             empty_values(max(layout.size, 1)),
-            empty_block(),
+            cuts,
             watch,
             empty_reach(len(watch.trails)),
             self.state,

@@ -1,4 +1,4 @@
-"""Three power series of eight terms at once, for the returns of shorts (see `bars`)."""
+"""Five power series of eight terms at once, for the returns of shorts (see `bars`)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 TERMS = 8
+SERIES = 5
 _DOUBLE = ir.DoubleType()
 _VECTOR = ir.VectorType(_DOUBLE, TERMS)
 _INDEX = ir.IntType(32)
@@ -34,7 +35,7 @@ def _powers(builder: Any, y: Any) -> Any:
 
 
 def _series(context: Any, table: Any, first: Any, end: Any, y: Any) -> Any:
-    """Three sums over k of (table[end + k] - table[first + k]) y^k; the next eight; the next.
+    """Sums over k of (table[end + k] - table[first + k]) y^k; of the next eight, and so on: five.
 
     ``table``: flat. They are added in any order.
     """
@@ -52,13 +53,15 @@ def _series(context: Any, table: Any, first: Any, end: Any, y: Any) -> Any:
             return loaded
 
         sums = []
-        for offset in (0, TERMS, 2 * TERMS):
+        for offset in range(0, SERIES * TERMS, TERMS):
             change = builder.fsub(load(args[2], offset), load(args[1], offset))
             terms = builder.fmul(change, powers)
             sums.append(builder.call(add, [_DOUBLE(0.0), terms], fastmath=["reassoc"]))
         return context.make_tuple(builder, signature.return_type, sums)
 
-    return make_tuple((types.float64,) * 3)(table, types.intp, types.intp, types.float64), generate
+    return make_tuple((types.float64,) * SERIES)(
+        table, types.intp, types.intp, types.float64
+    ), generate
 
 
 series: Any = intrinsic(_series)

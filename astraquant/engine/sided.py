@@ -14,14 +14,15 @@ from .._compile import compiled
 from ..accounting import NOTHING
 from .bars import (
     CLOSES,
+    CUBES,
     DOWNSIDE,
     EMPTY,
+    FOURTHS,
     HELD,
     POSITIVE,
     RUINS,
     SHORTS,
     SIDE,
-    SIZE,
     SMALL,
     SQUARES,
     SUM,
@@ -43,6 +44,7 @@ from .fills import (
     LOST,
     LOW,
     PEAK,
+    SIZE,
     SPENT,
     STAKE,
     UNITS,
@@ -50,7 +52,7 @@ from .fills import (
     WORST,
     rise,
 )  # fmt: skip
-from .series import TERMS, series
+from .series import SERIES, TERMS, series
 from .words import highest_bit
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -85,6 +87,7 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
             counts[t, WINS],
         )
         total, squares = state[t, SUM], state[t, SQUARES]
+        cubes, fourths = state[t, CUBES], state[t, FOURTHS]
         downside, size = state[t, DOWNSIDE], state[t, SIZE]
         equity, stake = state[t, EQUITY], state[t, STAKE]
         share, bought, last = state[t, UNITS], state[t, BOUGHT], state[t, LAST]
@@ -114,6 +117,8 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
                     if side > 0:
                         total += sums[bar, SUM] - sums[at, SUM]
                         squares += sums[bar, SQUARES] - sums[at, SQUARES]
+                        cubes += sums[bar, CUBES] - sums[at, CUBES]
+                        fourths += sums[bar, FOURTHS] - sums[at, FOURTHS]
                         downside += sums[bar, DOWNSIDE] - sums[at, DOWNSIDE]
                         size += sums[bar, SQUARES]
                         last = closes[bar - 1] * share
@@ -124,13 +129,15 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
                             while stop < bar and proceeds - closes[stop] / bought > NOTHING:
                                 stop += 1
                             worth = sums[stop, CLOSES] - sums[at, CLOSES]
-                        one, two, three, four = _short_sums(
+                        one, two, three, four, five, six = _short_sums(
                             powers, closes, at, stop, proceeds, share, last, middle, reach
                         )
                         total += one
                         squares += two
-                        downside += three
-                        size += four
+                        cubes += three
+                        fourths += four
+                        downside += five
+                        size += six
                         if stop > at:
                             last = proceeds - closes[stop - 1] * share
                         flat, units = stake * proceeds, -units
@@ -198,7 +205,9 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
             value = ratio * last - 1.0
             ratio = 1.0
             total += value
-            squares += value * value
+            squares += value**2
+            cubes += value**3
+            fourths += value**4
             downside += min(value, 0.0) ** 2
             now = stake * last
             equity += now
@@ -217,6 +226,8 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
             trades += 1
             total -= 1.0
             squares += 1.0
+            cubes -= 1.0
+            fourths += 1.0
             downside += 1.0
             stake, deepest, side = 0.0, 0.0, 0 * side
             counts[t, RUINS] = 1
@@ -227,6 +238,7 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
             wins,
         )
         state[t, SUM], state[t, SQUARES] = total, squares
+        state[t, CUBES], state[t, FOURTHS] = cubes, fourths
         state[t, DOWNSIDE], state[t, SIZE] = downside, size
         state[t, EQUITY], state[t, STAKE] = equity, stake
         state[t, UNITS], state[t, BOUGHT], state[t, LAST] = share, bought, last
@@ -240,24 +252,28 @@ def fill_sided(  # noqa: PLR0912, PLR0915 - all of it is one loop, its state in 
 def _short_sums(
     powers: Array, closes: Array, at: Any, end: Any, proceeds: float, share: float, last: float,
     middle: float, reach: float,
-) -> tuple[float, float, float, float]:  # fmt: skip
-    """Sums of a short's returns, their squares, and the squares of the negative ones.
+) -> tuple[float, float, float, float, float, float]:  # fmt: skip
+    """Sums of the powers of a short's returns, and of the squares of the negative ones.
 
-    The fourth: how large the running sums were that the squares are differences of.
+    The sixth: how large the running sums were that the squares are differences of.
     """
-    total, squares, downside = 0.0, 0.0, 0.0
+    total, squares, cubes, fourths, downside = 0.0, 0.0, 0.0, 0.0, 0.0
     worth = proceeds - share * middle
     y = share * middle / worth
     if worth > 0.0 and y * reach < SMALL:
-        total, squares, downside = series(powers, at * 3 * TERMS, end * 3 * TERMS, y)
+        width = SERIES * TERMS
+        total, squares, downside, cubes, fourths = series(powers, at * width, end * width, y)
         y2 = y * y
-        return -total * y, squares * y2, downside * y2, powers[end * 3 * TERMS + TERMS] * y2
+        size = powers[end * width + TERMS] * y2
+        return -total * y, squares * y2, -cubes * y2 * y, fourths * y2 * y2, downside * y2, size
     before = last
     for b in range(at, end):
         now = proceeds - closes[b] * share
         value = now / before - 1.0
         total += value
-        squares += value * value
+        squares += value**2
+        cubes += value**3
+        fourths += value**4
         downside += min(value, 0.0) ** 2
         before = now
-    return total, squares, downside, 0.0
+    return total, squares, cubes, fourths, downside, 0.0
