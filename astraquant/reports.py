@@ -13,6 +13,7 @@ from .metrics import DEFINITIONS
 
 if TYPE_CHECKING:
     from .backtesting import Backtest
+    from .luck import Honesty
     from .sweeping import Sweep
 
 _PERCENT = frozenset(
@@ -132,8 +133,23 @@ def sweep_text(result: Sweep, metric: str, top: int) -> str:
 
 
 def _luck(result: Sweep, shown: int, metric: str) -> str:
-    trials = f"{len(result.table):,} trials"
-    return f"The best {shown} of {trials} by {metric}: the best of many is partly luck."
+    said, trials = result.luck.words, f"{len(result.table):,} trials"
+    return (
+        f"The best {shown} of {trials} by {metric}. {said[0].upper()}{said[1:]} "
+        "(a probability, not a return; honesty() says more)."
+    )
+
+
+def honesty_html(result: Honesty) -> str:
+    """The sentence in plain words, then every figure beside what it means."""
+    cells = "".join(
+        f'<tr><td style="text-align:left">{escape(name)}</td>'
+        f'<td style="text-align:right;white-space:nowrap">{escape(value)}</td>'
+        f'<td style="text-align:left;max-width:560px">{escape(meaning)}</td></tr>'
+        for name, value, meaning in result.lines
+    )
+    notes = [text for text in (simulated(result.source), *result.reasons) if text]
+    return f"<div><p>{escape(result.sentence)}</p><table>{cells}</table>{_list(notes)}</div>"
 
 
 def _list(remarks: Iterable[str]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,17 @@ from .backtesting import Backtest, backtest
 from .errors import StrategyError, unknown
 from .grids import make_grid
 from .jobs import Job
+from .moments import Trials
 from .permutations import PermutationTest, permutation_test
 from .reports import sweep_html, sweep_notes
 from .runs import STOPS, Options, check_order
 from .strategies.definition import Strategy
 from .symbol_sweeps import for_each_symbol
+from .timeframes import bars_per_year
+from .tried import note_trials
+
+if TYPE_CHECKING:
+    from .luck import Honesty, Luck
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ENGINES = ("auto", "vectorbt")
@@ -99,6 +106,7 @@ class Sweep:
         self.skipped = job.grid.skipped
         self.source = next(iter(job.markets.values())).source.attrs.get("source")
         self._job = job
+        self._candles_hash = note_trials(job)
 
     def best(self, metric: str = "sharpe") -> pd.Series:
         """The row with the best value of ``metric``: its figures, and its combination as the name.
@@ -171,10 +179,23 @@ class Sweep:
             self.grid.levels,
             metric=metric,
             title=" · ".join(parts),
+            note=self.luck.words,
             best=None if place is None else values.index[place],
             span=span_of(self.table[metric]),
             source=self.source,
         )
+
+    def honesty(self, blocks: int | None = None) -> Honesty:
+        """How much of the best result is luck: deflation, overfitting, reality check, plateau.
+
+        ``blocks``: into how many blocks of time the bars are divided, whose halves are played
+        against each other: 16 (12,870 ways), or fewer if there are too few bars, or so many rows
+        that ``memory_limit`` left no room for the sums of 16. Raises `StrategyError` for a number
+        of blocks that there can't be.
+        """
+        from .luck import honesty_of
+
+        return honesty_of(self._trials, blocks)
 
     def explore(self, metric: str = "sharpe") -> Any:
         """Walk through the sweep with mouse and sliders: its plane, and the run of each cell."""
@@ -202,6 +223,21 @@ class Sweep:
         """
         best, job = float(self.best(metric)[metric]), self._job
         return permutation_test(job, best, self._days, n=n, metric=metric, block=block, seed=seed)
+
+    @cached_property
+    def _trials(self) -> Trials:
+        """What honest statistics need to know of the trials."""
+        job = self._job
+        markets = list(job.markets.values())
+        return Trials(
+            job.grid,
+            self.table["sharpe"].to_numpy(),
+            job.sums,
+            np.array([np.diff(job.bounds(market)) for market in markets])[job.frames],
+            np.array([math.sqrt(bars_per_year(m.timeframe)) for m in markets])[job.frames],
+            self._candles_hash,
+            self.source,
+        )
 
     @property
     def _days(self) -> str:
@@ -244,6 +280,13 @@ class Sweep:
     def notes(self) -> tuple[str, ...]:
         """What a reader must know about these figures, a sentence each."""
         return sweep_notes(self)
+
+    @cached_property
+    def luck(self) -> Luck:
+        """The best Sharpe ratio beside what luck alone would have made the best."""
+        from .luck import luck_of
+
+        return luck_of(self._trials)
 
     @property
     def options(self) -> Options:

@@ -153,6 +153,7 @@ class SymbolSweep:
             self.grid.levels,
             metric=name,
             title=" · ".join([*named, f"{len(values):,} trials", *cut, self._days(who)]),
+            note=self.symbols[who].luck.words if who in self.symbols else "",
             best=ranking.index[0] if len(ranking) else None,
             span=span,
             source=self.source,

@@ -30,6 +30,7 @@ LEVELS = [
     {"widgets", "serve", "cli", "lab"},
     {"data", "feed", "exchange"},
     {"backtesting", "sweeping", "causality", "grids", "jobs", "reports", "runs"}
+    | {"luck", "tried"}
     | {"symbol_sweeps"}
     | {"vectorbt_adapter"}
     | {"allocations", "allocation_checks", "estimates", "portfolios", "portfolio_reports"}
@@ -37,7 +38,7 @@ LEVELS = [
     | {"permutations"}
     | {"walking", "walk_reports", "walk_runs", "walk_windows"},
     {"engine", "strategies"},
-    {"indicators", "expressions", "evaluation", "metrics", "resampling", "price_lines"}
+    {"indicators", "expressions", "evaluation", "metrics", "moments", "resampling", "price_lines"}
     | {"portfolio_accounting", "portfolio_figures"}
     | {"statistics", "_resampled", "_samples", "_searches", "_splits"}
     | {"markets", "_markets"}

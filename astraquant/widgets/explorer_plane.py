@@ -46,16 +46,18 @@ class Plane:
             return
         same_cells = axes == self._axes and self._chart is not None
         self._shown, self._fixed, self._axes = wanted, fixed, axes
-        values = cells_of(sweep, metric, axes, fixed)
+        values, luck = cells_of(sweep, metric, axes, fixed), sweep.luck.words
         if len(axes) == 1:
-            self._replace(line_chart(values.iloc[0], metric=metric, title=title))
+            self._replace(line_chart(values.iloc[0], metric=metric, title=title, note=luck))
             return
         best, span = best_cell(values, metric), span_of(sweep.table[metric])
         if same_cells and isinstance(self._chart, HeatmapChart):
-            self._chart.show(values, metric=metric, title=title, mark_best=best, span=span)
+            self._chart.show(
+                values, metric=metric, title=title, note=luck, mark_best=best, span=span
+            )
         else:
             chart = heatmap_chart(
-                values, metric=metric, title=title, mark_best=best, span=span, room=ROOM
+                values, metric=metric, title=title, note=luck, mark_best=best, span=span, room=ROOM
             )
             self._replace(chart)
 

@@ -38,6 +38,7 @@ class HeatmapChart(style.Chart):
         values: pd.DataFrame,
         metric: str,
         title: str,
+        note: str,
         best: _Cell | None,
         span: Span | None,
         room: float,
@@ -58,7 +59,7 @@ class HeatmapChart(style.Chart):
         self._head, self._legend = style.header(""), style.legend([])
         self._readout = style.legend([])
         super().__init__([self._head, self._legend, picture, self._readout], "")
-        self._fill(values, metric, title, best, span)
+        self._fill(values, metric, title, note, best, span)
 
     def show(
         self,
@@ -66,6 +67,7 @@ class HeatmapChart(style.Chart):
         *,
         metric: str,
         title: str,
+        note: str = "",
         mark_best: tuple[Hashable, Hashable] | None = None,
         span: Span | None = None,
     ) -> None:
@@ -83,7 +85,7 @@ class HeatmapChart(style.Chart):
                     f"({len(labels)} values) instead of {name_of(axis, 'value')} ({len(axis)}). "
                     "Draw a new one with heatmap_chart."
                 )
-        self._fill(values, metric, title, _place(values, mark_best), span)
+        self._fill(values, metric, title, note, _place(values, mark_best), span)
 
     def move_cursor(self, cell: tuple[Hashable, Hashable] | None) -> None:
         """Put the cursor on the cell of (x value, y value) and read it; None takes it away.
@@ -106,6 +108,7 @@ class HeatmapChart(style.Chart):
         values: pd.DataFrame,
         metric: str,
         title: str,
+        note: str,
         best: _Cell | None,
         span: Span | None,
     ) -> None:
@@ -125,12 +128,12 @@ class HeatmapChart(style.Chart):
             entries.append(("■", style.MISSING, f"no value ({count})"))
         self._bar.show(self._low, self._high, metric, visible=bool(known.any()))
         synthetic = is_synthetic(values.attrs.get("source"))
-        self._head.value = style.header_html(title, synthetic=synthetic)
+        self._head.value = style.header_html(title, synthetic=synthetic, note=note)
         self._legend.value = style.legend_html(entries, style.metric_label(metric))
         rows, columns = cells.shape
         across, up = name_of(values.columns, "column"), name_of(values.index, "row")
-        summary = f"HeatmapChart({title}, {metric} over {across} ({columns}) × {up} ({rows}))"
-        self._summary = summary
+        told = f"{title}, {note}" if note else title
+        self._summary = f"HeatmapChart({told}, {metric} over {across} ({columns}) × {up} ({rows}))"
         self._read()
 
     def _read(self) -> None:
@@ -202,6 +205,7 @@ def heatmap_chart(
     *,
     metric: str,
     title: str,
+    note: str = "",
     mark_best: tuple[Hashable, Hashable] | None = None,
     span: Span | None = None,
     room: float = ROOM,
@@ -214,6 +218,7 @@ def heatmap_chart(
         NaN and infinite cells are grey and counted in the legend.
     ``attrs["source"]`` that says "synthetic" puts a badge beside the title.
     metric: sets name, unit and colours: red to blue around zero where the sign says loss or gain.
+    note: said in small beside the title.
     mark_best: (x value, y value) of the cell to mark as the best.
     span: values (lowest, highest) that the colours span too: maps given the same can be compared.
     room: pixels that all cells have side by side at the least; labels that would touch are left
@@ -223,7 +228,7 @@ def heatmap_chart(
     """
     for axis, what in ((values.index, "rows"), (values.columns, "columns")):
         check_labels(axis, what)
-    return HeatmapChart(values, metric, title, _place(values, mark_best), span, room)
+    return HeatmapChart(values, metric, title, note, _place(values, mark_best), span, room)
 
 
 def _place(
@@ -290,13 +295,13 @@ class LineChart(style.Chart):
                 self._cursor.y = np.array([height if math.isfinite(height) else lowest])
 
 
-def line_chart(values: pd.Series, *, metric: str, title: str) -> LineChart:
+def line_chart(values: pd.Series, *, metric: str, title: str, note: str = "") -> LineChart:
     """Draw ``values`` of ``metric`` over the values of one parameter (the named index).
 
     The highest value is marked (the lowest where less is better, as in fees), NaN leaves a hole.
-    ``attrs["source"]`` that says "synthetic" puts a badge beside the title.
-    A numeric parameter has a numeric axis; others stand side by side in the given order. Raises
-    `DataError` for an empty series, several index levels or repeated values.
+    ``attrs["source"]`` that says "synthetic" puts a badge beside the title; ``note`` stands there
+    in small. A numeric parameter has a numeric axis; others stand side by side in the given order.
+    Raises `DataError` for an empty series, several index levels or repeated values.
     """
     check_labels(values.index, "values")
     numbers = values.to_numpy(float)
@@ -353,8 +358,9 @@ def line_chart(values: pd.Series, *, metric: str, title: str) -> LineChart:
     )  # fmt: skip
     marks.append(cursor)
     figure = _figure(marks, [x, y], "100%", 320, {"top": 8, "bottom": 56, "left": 90, "right": 32})
-    summary = f"LineChart({title}, {metric} over {name} ({len(values)}))"
-    head = style.header(title, synthetic=is_synthetic(values.attrs.get("source")))
+    told = f"{title}, {note}" if note else title
+    summary = f"LineChart({told}, {metric} over {name} ({len(values)}))"
+    head = style.header(title, synthetic=is_synthetic(values.attrs.get("source")), note=note)
     chart = LineChart([head, style.legend(entries), figure], summary)
     chart._values, chart._at, chart._cursor, chart._dots = values, at, cursor, dots
     return chart

@@ -16,6 +16,7 @@ def sweep_picture(
     *,
     metric: str,
     title: str,
+    note: str,
     best: Any,
     span: tuple[float, float] | None,
     source: object,
@@ -23,13 +24,15 @@ def sweep_picture(
     """Draw ``values`` of ``metric``, whose index has one or two of the ``levels``.
 
     ``best``: the label of the one to mark in a heat map, None for none. ``span``: as in
-    `heatmap_chart`. ``source``: where the candles come from.
+    `heatmap_chart`. ``source``: where the candles come from. ``note``: said beside the title.
     """
     across, down = str(values.index.names[0]), str(values.index.names[-1])
     if values.index.nlevels == 1:
         line = values.set_axis(pd.Index(values.index.get_level_values(0), name=across))
         line.attrs["source"] = source
-        return line_chart(line, metric=metric, title=title)
+        return line_chart(line, metric=metric, title=title, note=note)
     plane = values.unstack(across).reindex(index=list(levels[down]), columns=list(levels[across]))
     plane.attrs["source"] = source
-    return heatmap_chart(plane, metric=metric, title=title, mark_best=best, span=span)
+    return heatmap_chart(
+        plane, metric=metric, title=title, note=note, mark_best=best, span=span
+    )
