@@ -18,10 +18,9 @@ from .engine.figures import Run, figures
 from .engine.running import Batch, Group, Setting, make_ready, run_group
 from .errors import StrategyError
 from .evaluation import Shared
-from .grids import BYTES_PER_ROW, Grid
+from .grids import Grid
 from .moments import (
     BYTES_PER_BLOCK,
-    FEWEST_BLOCKS,
     POWERS,
     TIME_BLOCKS,
     affordable_blocks,
@@ -49,6 +48,7 @@ BYTES_PER_STOP = 4_500  # of a setting: what a block's tables know of its traili
 VECTORBT_PER_RUN = 110
 VECTORBT_ONCE = 700
 INDICATORS = 8  # one part in so many of the limit is for indicators that later trials share
+SUMS = 4  # one part in so many at most is for the sums of returns
 
 Bound = dict[str, Any]
 Watch = Callable[[int, int], object]
@@ -90,8 +90,7 @@ class Job:
         names = ("cost", *STOPS)
         self.terms = [replace(options, **dict(zip(names, one, strict=True))) for one in every]
         rows = len(grid.rows)
-        kept = BYTES_PER_ROW - FEWEST_BLOCKS * BYTES_PER_BLOCK
-        self.time_blocks = affordable_blocks(rows, memory_limit - kept * rows)
+        self.time_blocks = affordable_blocks(rows, memory_limit // SUMS)
 
     @property
     def engine(self) -> str:
@@ -216,7 +215,8 @@ class Job:
             options.slippage, options.cash, market.watched if stopped else None,
             market.watched_timeframe != market.timeframe, tuple(edges.tolist()),
         )  # fmt: skip
-        budget = (self.memory_limit - BYTES_PER_BAR * len(columns["close"])) // 2
+        used = BYTES_PER_BAR * len(columns["close"]) + self.sums.nbytes
+        budget = max(self.memory_limit - used, 0) // 2
         batch = Batch(self.strategy, setting, bounds, budget, lambda: update(len(self.terms)))
         for group in _one_by_one(batch):  # all at once might need more memory than there is
             ready = make_ready(group, setting, budget)

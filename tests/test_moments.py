@@ -109,7 +109,7 @@ def test_large_sweeps_keep_fewer_blocks():
     assert affordable_blocks(1_000, 1_000 * 8 * 32 - 1) == 4
     assert affordable_blocks(1_000, 0) == 4
     levels = [90 + k / 100 for k in range(2_000)]
-    swept = aq.sweep(random_walk(300, 2), crossing, level=levels, memory_limit=1_800_000)
+    swept = aq.sweep(random_walk(300, 2), crossing, level=levels, memory_limit=3_000_000)
     assert swept._job.sums.shape == (2_000, 8, 4)
     assert_rows_equal_backtests(swept, range(0, 2_000, 333))
 

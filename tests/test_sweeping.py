@@ -188,7 +188,7 @@ def test_a_sweep_prints_itself():
     assert repr(result) == (
         "<Sweep ma_cross over short (2) × long (2): 2 combinations, 2 invalid left out>"
     )
-    assert "partly luck" in result._repr_html_()
+    assert f"B{result.luck.words[1:]} (a probability, not a return" in result._repr_html_()
 
 
 def test_the_passport_of_a_sweep():
