@@ -26,6 +26,7 @@ from .moments import (
     affordable_blocks,
     block_bounds,
     by_blocks,
+    join_blocks,
     sums_of,
 )
 from .runs import STOPS, Market, Options, run
@@ -187,9 +188,11 @@ class Job:
         frames: Array = np.arange(len(self.grid.rows)) // len(self.terms) % len(self.markets)
         return frames
 
-    def bounds(self, market: Market) -> Array:
-        """Where time blocks begin and the last ends, counted from the first evaluated bar."""
-        return block_bounds(len(market.index), self.time_blocks)
+    @property
+    def lengths(self) -> Array:
+        """Bars of each row in each block of time that sums are kept of: (rows, blocks)."""
+        each = [np.diff(block_bounds(len(market.index))) for market in self.markets.values()]
+        return join_blocks(np.array(each), self.time_blocks)[self.frames]
 
     def _row(self, frame: int, combination: Any, terms: Any) -> Any:
         """The place in the table of one combination on one of the terms, or of arrays of them."""
@@ -207,7 +210,7 @@ class Job:
     ) -> None:
         """Run a tile of combinations over one market, on all terms."""
         options, columns = self.options, market.columns
-        ends = market.first + self.bounds(market)[1:]
+        ends = market.first + block_bounds(len(market.index))[1:]
         edges = np.unique(ends[ends > market.first])
         stopped = any(terms.stops.any for terms in self.terms)
         setting = Setting(
@@ -230,7 +233,9 @@ class Job:
                 state, counts, sums = run_group(ready, setting, cost, stops, told.share)
                 told.share(1.0)
                 at = frame, first, terms
-                self.sums[self._rows(at, group)] = by_blocks(sums, edges, ends)
+                # Always 16 of them, so that rounding never depends on how many are kept.
+                sums = join_blocks(by_blocks(sums, edges, ends), self.time_blocks)
+                self.sums[self._rows(at, group)] = sums
                 self._enter(market, at, bounds, group, state, counts, setting)
             del ready  # or its arrays would still be there beside those of the next group
         self.reason, self.why = self.reason or batch.reason, self.why or batch.why
@@ -298,7 +303,8 @@ class Job:
             buy_and_hold=market.buy_and_hold(options),
         )
         self.values[row] = [found[name] for name in COLUMNS]
-        self.sums[row] = sums_of(ledger.returns, self.bounds(market))
+        sums = sums_of(ledger.returns, block_bounds(len(market.index)))
+        self.sums[row] = join_blocks(sums[None], self.time_blocks)[0]
 
     # vectorbt
 

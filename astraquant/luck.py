@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import StrategyError
-from .moments import Trials
+from .moments import Trials, join_blocks
 from .reports import honesty_html
 from .statistics import deflated_sharpe, expected_best_sharpe, pbo_of_sums, reality_check_of_sums
 from .tried import count_trials
@@ -224,7 +224,7 @@ def _joined(trials: Trials, blocks: int | None) -> tuple[Array, Array]:
 
     Each has two bars at least; as many as there can be, where ``blocks`` is None.
     """
-    rows, kept, powers = trials.sums.shape
+    kept = trials.sums.shape[1]
     bars = int(trials.lengths.sum(axis=1).min())
     fitting = [k for k in range(2, kept + 1, 2) if kept % k == 0 and 2 * k <= bars]
     if not fitting:
@@ -238,8 +238,7 @@ def _joined(trials: Trials, blocks: int | None) -> tuple[Array, Array]:
             "can be joined"
         )
     count = fitting[-1] if blocks is None else blocks
-    sums = trials.sums.reshape(rows, count, -1, powers).sum(axis=2)
-    return sums, trials.lengths.reshape(rows, count, -1).sum(axis=2)
+    return join_blocks(trials.sums, count), join_blocks(trials.lengths, count)
 
 
 def _plateau(trials: Trials, best: Row) -> tuple[float, int]:

@@ -39,19 +39,26 @@ class Trials(NamedTuple):
 
 
 def affordable_blocks(rows: int, room: int) -> int:
-    """Into how many blocks time is divided: 16, or 8 or 4 where ``room`` bytes are too few."""
+    """Of how many time blocks sums are kept: of 16, or of 8 or 4 where ``room`` is too small."""
     blocks = TIME_BLOCKS
     while blocks > FEWEST_BLOCKS and rows * blocks * BYTES_PER_BLOCK > room:
         blocks //= 2
     return blocks
 
 
-def block_bounds(bars: int, blocks: int) -> Array:
-    """Where time blocks begin, and where the last ends: (blocks + 1,) places among ``bars`` bars.
+def block_bounds(bars: int) -> Array:
+    """Where the 16 time blocks begin, and where the last ends: places among ``bars`` bars.
 
     With fewer bars than blocks some blocks are empty.
     """
-    return np.arange(blocks + 1) * bars // blocks
+    return np.arange(TIME_BLOCKS + 1) * bars // TIME_BLOCKS
+
+
+def join_blocks(values: Array, blocks: int) -> Array:
+    """Sums over neighbours among the time blocks, (rows, blocks, ...) as many as there shall be."""
+    rows, _, *rest = values.shape
+    joined: Array = values.reshape(rows, blocks, -1, *rest).sum(axis=2)
+    return joined
 
 
 def sums_of(returns: Array, bounds: Array) -> Array:

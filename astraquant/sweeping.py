@@ -233,7 +233,7 @@ class Sweep:
             job.grid,
             self.table["sharpe"].to_numpy(),
             job.sums,
-            np.array([np.diff(job.bounds(market)) for market in markets])[job.frames],
+            job.lengths,
             np.array([math.sqrt(bars_per_year(m.timeframe)) for m in markets])[job.frames],
             self._candles_hash,
             self.source,

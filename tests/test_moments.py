@@ -24,19 +24,19 @@ def above(candles, window: int = 3):
     return candles.close > sma(candles.close, window)
 
 
-@given(st.integers(1, 10_000), st.integers(1, 40))
-def test_blocks_are_of_equal_length_but_for_one_bar(bars, blocks):
-    lengths = np.diff(block_bounds(bars, blocks))
+@given(st.integers(1, 10_000))
+def test_blocks_are_of_equal_length_but_for_one_bar(bars):
+    lengths = np.diff(block_bounds(bars))
     assert lengths.sum() == bars
-    assert len(lengths) == blocks
+    assert len(lengths) == 16
     assert lengths.max() - lengths.min() <= 1
 
 
-@given(st.lists(st.floats(-1, 1), min_size=1, max_size=60), st.integers(1, 9))
-def test_sums_of_a_run(returns, blocks):
-    bounds = block_bounds(len(returns), blocks)
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=60))
+def test_sums_of_a_run(returns):
+    bounds = block_bounds(len(returns))
     sums = sums_of(np.array(returns), bounds)
-    for k in range(blocks):
+    for k in range(16):
         for power in range(1, 5):
             expected = sum(value**power for value in returns[bounds[k] : bounds[k + 1]])
             assert sums[k, power - 1] == pytest.approx(expected, abs=1e-12)
@@ -109,8 +109,9 @@ def test_large_sweeps_keep_fewer_blocks():
     assert affordable_blocks(1_000, 1_000 * 8 * 32 - 1) == 4
     assert affordable_blocks(1_000, 0) == 4
     levels = [90 + k / 100 for k in range(2_000)]
-    swept = aq.sweep(random_walk(300, 2), crossing, level=levels, memory_limit=3_000_000)
+    swept = aq.sweep(random_walk(304, 2), crossing, level=levels, memory_limit=3_000_000)
     assert swept._job.sums.shape == (2_000, 8, 4)
+    assert (swept._job.lengths == 38).all()
     assert_rows_equal_backtests(swept, range(0, 2_000, 333))
 
 
