@@ -152,8 +152,9 @@ def _pbo(
 def _slope(inside: Array, outside: Array) -> float:
     """Of a straight line through the splits; NaN where all have the same figure inside."""
     distance = inside - inside.mean()
-    square = float(distance @ distance)
-    return float(distance @ outside) / square if square > 0 else math.nan
+    # Sums of products: for so few numbers the threads of BLAS would cost more than they bring.
+    square = float((distance * distance).sum())
+    return float((distance * outside).sum()) / square if square > 0 else math.nan
 
 
 @dataclass(frozen=True, eq=False, repr=False)

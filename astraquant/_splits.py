@@ -10,6 +10,7 @@ one that does nothing there has exactly nothing, whatever came before.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import os
@@ -84,11 +85,14 @@ def arrange(sums: Array, squares: Array, lengths: Array, scales: Array) -> Block
     )
 
 
+@functools.lru_cache(maxsize=2)
 def halves(blocks: int) -> Array:
-    """Every half of the blocks that holds the first one, as bits."""
+    """Every half of the blocks that holds the first one, as bits (read-only)."""
     others = itertools.combinations(range(1, blocks), blocks // 2 - 1)
     masks = np.fromiter((1 + sum(1 << block for block in half) for half in others), np.int64)
-    return np.sort(masks)
+    masks.sort()
+    masks.flags.writeable = False
+    return masks
 
 
 def choose(blocks: Blocks, masks: Array, *, by_mean: bool) -> Chosen:
