@@ -15,11 +15,12 @@ from .._indicator import as_float
 from ..errors import StrategyError, unknown
 from ..expressions import Graph
 
-# Options of `backtest` and `sweep` (those of planned issues too), of pictures and of the command
-# line: a parameter of the same name could never be reached.
+# Options of `backtest`, `sweep` and `walk_forward` (those of planned issues too), of pictures and of
+# the command line: a parameter of the same name could never be reached.
 RESERVED = frozenset(
     "candles strategy timeframe cost slippage fill direction cash start end engine memory_limit "
-    "stop_loss take_profit trailing_stop symbol metric file top out json help".split()
+    "stop_loss take_profit trailing_stop train test step anchored symbol metric file top out json "
+    "help".split()
 )
 Scalar = int | float | str
 
@@ -270,7 +271,8 @@ def _read_argument(function: str, argument: inspect.Parameter, hint: Any) -> Par
         raise StrategyError(f"{where}: give every parameter a name of its own; *args and / hide it")
     if argument.name in RESERVED:
         raise StrategyError(
-            f"{where} bears the name of an option of backtest, sweep or the command line; rename it"
+            f"{where} bears the name of an option of backtest, sweep, walk_forward or the command "
+            "line; rename it"
         )
     span: Range | None = None
     choices: tuple[Any, ...] = ()
