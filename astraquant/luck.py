@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Row = tuple[Any, ...]
+CONVINCING = 0.95  # a deflated Sharpe ratio
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Luck:
         if self.best is None:
             return f"none of {self.trials:,} trials has a Sharpe ratio"
         if math.isnan(self.deflated):
-            return f"best of {self.trials:,} trials: Sharpe {self.sharpe:.2f} ({self.reason})"
+            return f"best of {self.trials:,} trial{'s' if self.trials > 1 else ''}: Sharpe {self.sharpe:.2f} ({self.reason})"
         return (
             f"best of {self.trials:,} trials: Sharpe {self.sharpe:.2f}; "
             f"probability that it beats luck {self.deflated:.2f}"
@@ -121,13 +122,18 @@ class Honesty:
         luck = self.luck
         if math.isnan(luck.deflated):
             return f"{luck.words[0].upper()}{luck.words[1:]}."
-        beaten = "more" if luck.sharpe > luck.expected else "no more"
+        if luck.deflated > CONVINCING:
+            verdict = "more than luck would bring"
+        elif luck.sharpe > luck.expected:
+            verdict = "more than luck brings on average, but within its reach"
+        else:
+            verdict = "no more than luck alone would bring"
         return (
             f"The best of {luck.trials:,} trials has a Sharpe ratio of {luck.sharpe:.2f} a year. "
             f"Had none of them any edge, the luckiest would still be expected to reach about "
-            f"{luck.expected:.2f}, so this is {beaten} than luck alone would bring. The "
-            f"probability that it beats luck is {luck.deflated:.2f}: a probability, not a return. "
-            "Neighbouring trials resemble each other, so to count them all is conservative."
+            f"{luck.expected:.2f}, so this is {verdict}. The probability that it beats luck is "
+            f"{luck.deflated:.2f}: a probability, not a return. Neighbouring trials resemble each "
+            "other, so to count them all is conservative."
         )
 
     def __repr__(self) -> str:
@@ -165,7 +171,7 @@ class Honesty:
             (
                 "deflated Sharpe ratio",
                 _said(luck.deflated),
-                "the probability that the best beats that luck; convincing above 0.95",
+                f"the probability that the best beats that luck; convincing above {CONVINCING}",
             ),
             (
                 "probability of overfitting",

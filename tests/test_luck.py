@@ -300,8 +300,10 @@ def test_an_edge_is_told_from_luck():
     edge = aq.sweep(market, momentum, window=range(1, 21), **options).honesty()
     assert edge.luck.best == (1,)
     assert edge.luck.deflated > 0.95
+    assert "so this is more than luck would bring" in edge.sentence
     noise = aq.markets.random_walk(8_000, seed=4).candles
     luck = aq.sweep(noise, momentum, window=range(1, 21), **options).honesty()
     assert luck.luck.deflated < 0.95
+    assert "luck brings on average" in luck.sentence or "no more than luck" in luck.sentence
     assert edge.pbo.probability < 0.05
     assert edge.reality_check.hansen < 0.05 < luck.reality_check.hansen
