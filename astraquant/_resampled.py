@@ -17,6 +17,7 @@ from .metrics import NEGLIGIBLE
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+VANISHED = 1e-14  # of the data's squares: what a draw has less than that of is a rounding error
 PIECE = 2**20  # numbers that an array of draws holds, at most
 
 
@@ -108,12 +109,36 @@ def counts_of(indices: Array, size: int) -> Array:
     return counts.reshape(len(indices), size).astype(np.float64)
 
 
-def sharpes(returns: Array, drawn: Iterator[Array]) -> Array:
-    """Sharpe ratio of each draw; NaN where what was drawn does not vary."""
+def stretches(length: int, block: float, draws: int, seed: int) -> Iterator[tuple[Array, Array]]:
+    """The same as `stationary`, as stretches: where each begins and how long it is, (draws, some).
+
+    Far fewer numbers where blocks are long. The last stretch ends with the draw; behind it are some
+    of length 0.
+    """
+    where, how_long = np.random.default_rng(seed).spawn(2)
+    mean = length / block
+    enough = int(mean + 8.0 * math.sqrt(mean)) + 8
+    for count in _pieces(draws, enough):
+        ends = np.cumsum(how_long.geometric(1.0 / block, (count, enough)), axis=1)
+        while ends[:, -1].min() < length:  # next to never
+            more = np.cumsum(how_long.geometric(1.0 / block, (count, enough)), axis=1)
+            ends = np.concatenate([ends, ends[:, -1:] + more], axis=1)
+        lengths = np.diff(np.minimum(ends, length), axis=1, prepend=0)
+        yield where.integers(0, length, lengths.shape), lengths
+
+
+def sharpes(returns: Array, drawn: Iterator[tuple[Array, Array]]) -> Array:
+    """Sharpe ratio of each draw of `stretches`; NaN where what was drawn does not vary."""
+    size, mean = len(returns), returns.mean()
+    twice = np.tile(returns - mean, 2)  # after the last comes the first again
+    running = np.zeros((2, len(twice) + 1))
+    np.cumsum(twice, out=running[0, 1:])
+    np.cumsum(twice**2, out=running[1, 1:])
+    least = max(size * NEGLIGIBLE**2, VANISHED * running[1, size])
     found = []
-    for indices in drawn:
-        sample = returns[indices]
-        deviation = sample.std(axis=1, ddof=1)
-        deviation[deviation <= NEGLIGIBLE] = math.nan
-        found.append(sample.mean(axis=1) / deviation)
+    for begins, lengths in drawn:
+        total, squares = ((sums[begins + lengths] - sums[begins]).sum(axis=1) for sums in running)
+        spread = squares - total**2 / size
+        spread[spread <= least] = math.nan
+        found.append((total / size + mean) / np.sqrt(spread / (size - 1.0)))
     return np.concatenate(found)

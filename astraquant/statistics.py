@@ -130,7 +130,7 @@ def sharpe_interval(
     values = _samples.series(returns)
     tail = (1.0 - float(share("confidence", confidence))) / 2.0
     block = _samples.block_of(block, len(values))
-    drawn = _resampled.stationary(len(values), block, _samples.whole("draws", draws, 1), seed)
+    drawn = _resampled.stretches(len(values), block, _samples.whole("draws", draws, 1), seed)
     ratios = _resampled.sharpes(values, drawn)
     ratios = ratios[~np.isnan(ratios)]
     if len(ratios) == 0 or not _samples.varies(values):

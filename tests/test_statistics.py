@@ -214,7 +214,7 @@ def test_an_interval_agrees_with_arch() -> None:
         return float(sample.mean() / sample.std(ddof=1))
 
     theirs = StationaryBootstrap(8, returns, seed=7).apply(sharpe, 4000).ravel()
-    drawn = _resampled.stationary(400, 8.0, 4000, 7)
+    drawn = _resampled.stretches(400, 8.0, 4000, 7)
     ours = _resampled.sharpes(returns, drawn)
     assert ours.std() == pytest.approx(theirs.std(), rel=0.05)
     levels = [0.05, 0.25, 0.5, 0.75, 0.95]
@@ -240,10 +240,32 @@ def test_draws_are_stretches_of_the_data(length: int, block: float, draws: int, 
     assert (np.concatenate(wide) == drawn).all()  # however many are made at a time
 
 
+@given(st.integers(2, 60), st.floats(1.0, 40.0), st.integers(1, 30), st.integers(0, 99))
+def test_the_ratio_of_stretches_is_that_of_what_they_hold(
+    length: int, block: float, draws: int, seed: int
+) -> None:
+    returns = np.random.default_rng(seed).standard_normal(length) * 0.01
+    returns[: length // 2] = 0.0  # so that some draws don't vary
+    block = min(block, float(length))
+    expected = []
+    for begins, lengths in _resampled.stretches(length, block, draws, seed):
+        assert (lengths.sum(axis=1) == length).all()
+        for first, many in zip(begins, lengths, strict=True):
+            spans = [np.arange(a, a + n) % length for a, n in zip(first, many, strict=True)]
+            sample = returns[np.concatenate(spans)]
+            varies = len(set(sample)) > 1
+            expected.append(sample.mean() / sample.std(ddof=1) if varies else math.nan)
+    assert len(expected) == draws
+    ours = _resampled.sharpes(returns, _resampled.stretches(length, block, draws, seed))
+    np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-9)
+
+
 def test_stretches_are_as_long_as_asked_on_average() -> None:
     drawn = next(_resampled.stationary(1000, 8.0, 200, 1))
     breaks = np.count_nonzero((np.diff(drawn, axis=1) - 1) % 1000)
     assert 200 * 999 / breaks == pytest.approx(8.0, rel=0.03)
+    _, lengths = next(_resampled.stretches(1000, 8.0, 200, 1))
+    assert 200 * 1000 / np.count_nonzero(lengths) == pytest.approx(8.0, rel=0.03)
 
 
 def test_an_interval_of_returns_that_never_vary_is_nan() -> None:
