@@ -35,7 +35,7 @@ def run(code: str) -> str:
 
 
 def test_the_ten_lines_print_what_stands_below_them() -> None:
-    assert len(PRINTED) == 4
+    assert len(PRINTED) == 6
     assert len(CODE[0].splitlines()) <= 12
     assert run(CODE[0]) == PRINTED[0]
 
@@ -50,28 +50,34 @@ def test_the_sweep_below_prints_what_stands_below_it() -> None:
     assert run(CODE[0] + ignore + CODE[2]) == PRINTED[0] + PRINTED[1]
 
 
-def test_several_symbols_print_what_stands_below_them() -> None:
+def test_luck_and_tuning_print_what_stands_below_them() -> None:
+    ignore = "import warnings; warnings.simplefilter('ignore')\n"  # bqplot's own
     assert run(CODE[3]) == PRINTED[2]
+    assert run(CODE[0] + ignore + CODE[4]) == PRINTED[0] + PRINTED[3]
+
+
+def test_several_symbols_print_what_stands_below_them() -> None:
+    assert run(CODE[5]) == PRINTED[4]
 
 
 def test_a_run_is_shown_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     ignore = "import warnings; warnings.simplefilter('ignore')\n"  # bqplot's own
-    run(CODE[0] + ignore + CODE[4])
+    run(CODE[0] + ignore + CODE[6])
     assert {file.name for file in tmp_path.iterdir()} == {"run.html", "run.png"}
 
 
 def test_the_exchange_below_runs_too() -> None:
-    assert len(CODE) == 8
-    assert run(CODE[7]) == "7,120 candles from simulated exchange: synthetic sample (seed 7)\n"
+    assert len(CODE) == 10
+    assert run(CODE[9]) == "7,120 candles from simulated exchange: synthetic sample (seed 7)\n"
 
 
 def test_the_live_chart_and_the_feed_below_run_too() -> None:
     ignore = "import warnings; warnings.simplefilter('ignore')\n"  # bqplot's own
     shown = "print(repr(chart), chart.feed.is_simulated)\nchart.close()\n"
     expected = "LiveChart(BTCUSDT, 1m, sim, ma_cross(short=5, long=20, kind='sma')) True\n"
-    assert run(ignore + CODE[5] + shown) == expected
-    assert run("import astraquant as aq\n" + CODE[6]) == PRINTED[3]
+    assert run(ignore + CODE[7] + shown) == expected
+    assert run("import astraquant as aq\n" + CODE[8]) == PRINTED[5]
 
 
 def test_both_commands_are_there() -> None:
