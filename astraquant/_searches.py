@@ -134,6 +134,7 @@ def _pbo(
     laid = _splits.arrange(sums[varies], squares[varies], lengths[varies], scales[varies])
     masks = _splits.halves(count)
     chosen = _splits.choose(laid, masks, by_mean=by_mean)
+    seed = _samples.whole("seed", seed, 0)
     noise = _splits.noise(laid, masks, by_mean=by_mean, draws=NOISE_DRAWS, seed=seed)
     low, high = np.quantile(noise, BAND)
     return Pbo(
@@ -219,6 +220,7 @@ def reality_check(
     rows = values if varies.all() else values[:, varies]
     columns = _resampled.Columns(rows, np.ones((count, 1)), mean[varies], deviation[varies])
     draws = _samples.whole("draws", draws, 1)
+    seed = _samples.whole("seed", seed, 0)
     drawn = _resampled.stationary(count, block, draws, seed, width=rows.shape[1])
     return _check(columns, labels, varies, drawn, np.ones(draws), block)
 
@@ -246,6 +248,7 @@ def reality_check_of_sums(
     rows, bars = (np.ascontiguousarray(array[varies].T) for array in (sums, lengths))
     columns = _resampled.Columns(rows, bars, mean[varies], deviation[varies])
     draws = _samples.whole("draws", draws, 1)
+    seed = _samples.whole("seed", seed, 0)
     drawn = _resampled.blockwise(blocks, draws, seed, width=rows.shape[1])
     widen = _resampled.widening(blocks, draws, seed)
     block = float(bars.mean()) if varies.any() else math.nan

@@ -7,6 +7,7 @@ one bar. Of each trial Σr, Σr², Σr³ and Σr⁴ of every block are kept, nev
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -63,12 +64,9 @@ def join_blocks(values: Array, blocks: int) -> Array:
 
 def sums_of(returns: Array, bounds: Array) -> Array:
     """Sums of the powers of the returns of one run in each block, (blocks, POWERS)."""
-    running = np.zeros((len(returns) + 1, POWERS))
+    blocks = [returns[begin:end] for begin, end in itertools.pairwise(bounds)]
     with np.errstate(over="ignore", invalid="ignore"):
-        for power in range(POWERS):
-            running[1:, power] = np.cumsum(returns ** (power + 1))
-        result: Array = np.diff(running[bounds], axis=0)
-    return result
+        return np.array([[(r**power).sum() for power in range(1, POWERS + 1)] for r in blocks])
 
 
 def by_blocks(sums: Array, edges: Array, ends: Array) -> Array:

@@ -13,7 +13,7 @@ from .metrics import DEFINITIONS
 
 if TYPE_CHECKING:
     from .backtesting import Backtest
-    from .luck import Honesty
+    from .honesty import Honesty
     from .sweeping import Sweep
 
 _PERCENT = frozenset(
@@ -134,10 +134,9 @@ def sweep_text(result: Sweep, metric: str, top: int) -> str:
 
 def _luck(result: Sweep, shown: int, metric: str) -> str:
     said, trials = result.luck.words, f"{len(result.table):,} trials"
-    return (
-        f"The best {shown} of {trials} by {metric}. {said[0].upper()}{said[1:]} "
-        "(a probability, not a return; honesty() says more)."
-    )
+    note = "" if math.isnan(result.luck.deflated) else " (a probability, not a return)"
+    first = f"The best {shown} of {trials} by {metric}. " if shown else ""
+    return f"{first}{said[0].upper()}{said[1:]}{note}; honesty() says more."
 
 
 def honesty_html(result: Honesty) -> str:

@@ -34,6 +34,8 @@ __all__ = [
     "sharpe_interval",
 ]
 
+FEWEST = 8  # observations of which an interval covers about as often as it says
+
 
 def probabilistic_sharpe(
     sharpe: Any, observations: Any, *, benchmark: Any = 0.0, skew: Any = 0.0, kurtosis: Any = 3.0
@@ -125,15 +127,17 @@ def sharpe_interval(
     (Hesterberg 2015, "expanded percentile"): plain percentiles cover too seldom. Measured at 0.95,
     for 50 to 250 observations, normal or of Student's distribution with 4 degrees of freedom, with
     a correlation of -0.2, 0 or 0.2 from one to the next: 93 to 96 times of 100. Draws that don't
-    vary have no ratio and are left out. Returns that don't vary have none either: (nan, nan).
+    vary have no ratio and are left out. Returns that don't vary have none either: (nan, nan); nor
+    is there an interval for fewer than 8, which it would cover far too seldom.
     """
     values = _samples.series(returns)
     tail = (1.0 - float(share("confidence", confidence))) / 2.0
     block = _samples.block_of(block, len(values))
-    drawn = _resampled.stretches(len(values), block, _samples.whole("draws", draws, 1), seed)
+    draws, seed = _samples.whole("draws", draws, 1), _samples.whole("seed", seed, 0)
+    drawn = _resampled.stretches(len(values), block, draws, seed)
     ratios = _resampled.sharpes(values, drawn)
     ratios = ratios[~np.isnan(ratios)]
-    if len(ratios) == 0 or not _samples.varies(values):
+    if len(values) < FEWEST or len(ratios) == 0 or not _samples.varies(values):
         return math.nan, math.nan
     freedom = max(len(values) / block - 1.0, 1.0)
     outward = stdtrit(freedom, 1.0 - tail) * math.sqrt((freedom + 1.0) / freedom)
@@ -149,7 +153,7 @@ def _ratios(sharpe: Any) -> Array:
 def _spread(sharpe: Array, skew: Any, kurtosis: Any) -> Array:
     """1 - skew · SR + (kurtosis - 1) / 4 · SR²; NaN where no distribution has such moments."""
     kurtosis = known("kurtosis", kurtosis)
-    if (kurtosis < 1).any():
+    if (kurtosis < 1 - 1e-9).any():  # less than that is rounding
         raise DataError(
             f"kurtosis is {kurtosis[kurtosis < 1].min():g}; raw kurtosis is at least 1 + skew²; "
             "did you pass excess kurtosis? add 3"

@@ -25,7 +25,8 @@ from .timeframes import bars_per_year
 from .tried import note_trials
 
 if TYPE_CHECKING:
-    from .luck import Honesty, Luck
+    from .honesty import Honesty
+    from .luck import Luck
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ENGINES = ("auto", "vectorbt")
@@ -106,7 +107,7 @@ class Sweep:
         self.skipped = job.grid.skipped
         self.source = next(iter(job.markets.values())).source.attrs.get("source")
         self._job = job
-        self._candles_hash = note_trials(job)
+        self._candles_hash = note_trials(job, table["sharpe"].to_numpy())
 
     def best(self, metric: str = "sharpe") -> pd.Series:
         """The row with the best value of ``metric``: its figures, and its combination as the name.
@@ -179,7 +180,7 @@ class Sweep:
             self.grid.levels,
             metric=metric,
             title=" · ".join(parts),
-            note=self.luck.words,
+            note=self._luck_note(metric, fixed),
             best=None if place is None else values.index[place],
             span=span_of(self.table[metric]),
             source=self.source,
@@ -189,11 +190,11 @@ class Sweep:
         """How much of the best result is luck: deflation, overfitting, reality check, plateau.
 
         ``blocks``: into how many blocks of time the bars are divided, whose halves are played
-        against each other: 16 (12,870 ways), or fewer if there are too few bars, or so many rows
-        that ``memory_limit`` left no room for the sums of 16. Raises `StrategyError` for a number
-        of blocks that there can't be.
+        against each other: 16 (12,870 ways), 8 or 4; as many as there can be if you don't say: a
+        block has two bars at least, and a sweep of very many rows keeps the sums of 8 or 4 only, if
+        ``memory_limit`` has no room for more. Raises `StrategyError` for another number.
         """
-        from .luck import honesty_of
+        from .honesty import honesty_of
 
         return honesty_of(self._trials, blocks)
 
@@ -223,6 +224,10 @@ class Sweep:
         """
         best, job = float(self.best(metric)[metric]), self._job
         return permutation_test(job, best, self._days, n=n, metric=metric, block=block, seed=seed)
+
+    def _luck_note(self, metric: str, fixed: Mapping[str, Any]) -> str:
+        words = self.luck.words
+        return words if metric == "sharpe" and not fixed else f"of the whole sweep, {words}"
 
     @cached_property
     def _trials(self) -> Trials:

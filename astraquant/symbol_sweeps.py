@@ -99,6 +99,26 @@ class SymbolSweep:
             ["median_rank", "worst_rank"], ascending=False, kind="stable"
         )
 
+    def honesty(self, blocks: int | None = None) -> pd.DataFrame:
+        """How much of the best result on each symbol is luck: a row of figures for each.
+
+        They are those of `Sweep.honesty`, which ``symbols[...].honesty()`` gives whole. Whoever
+        then picks the best symbol has searched through all of them: trials times symbols.
+        """
+        rows = {}
+        for symbol, sweep in self.symbols.items():
+            found = sweep.honesty(blocks)
+            rows[symbol] = {
+                "trials": found.luck.trials,
+                "sharpe": found.luck.sharpe,
+                "expected_by_luck": found.luck.expected,
+                "deflated_sharpe": found.luck.deflated,
+                "pbo": found.pbo.probability,
+                "reality_check": found.reality_check.hansen,
+                "plateau": found.plateau,
+            }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("symbol")
+
     def best(self, metric: str = "sharpe") -> pd.Series:
         """The first row of `ranking`, its combination as the name.
 
@@ -258,7 +278,8 @@ def _html(result: SymbolSweep) -> str:
     )
     told = [
         f"The best {len(best)} of {len(result.grid.rows):,} combinations by the median of their "
-        "ranks by sharpe on each symbol (1 is best): the best of many is partly luck.",
+        "ranks by sharpe on each symbol (1 is best): the best of many is partly luck; honesty() "
+        "says how much on each symbol.",
         *result.notes,
     ]
     items = "".join(f"<li>{escape(text)}</li>" for text in told)

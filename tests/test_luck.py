@@ -15,9 +15,10 @@ from test_backtesting import random_walk
 import astraquant as aq
 from astraquant import statistics
 from astraquant.engine.bars import BLOCK
-from astraquant.indicators import sma
+from astraquant.indicators import ema, previous, sma
 from astraquant.luck import luck_of
-from astraquant.strategies import momentum
+from astraquant.strategies import momentum, where
+from astraquant.tried import Tried, tried_on
 
 YEAR = math.sqrt(365 * 24 * 12)  # of bars of five minutes
 
@@ -26,6 +27,12 @@ YEAR = math.sqrt(365 * 24 * 12)  # of bars of five minutes
 def above(candles, window: int = 3, shift: float = 0.0):
     """Long while the close is above its average."""
     return candles.close > sma(candles.close, window) * (1 + shift)
+
+
+@aq.strategy
+def turning(candles, window: int = 1):
+    """Always long or short."""
+    return where(candles.close > previous(candles.close, window), 1, -1)
 
 
 @aq.strategy
@@ -105,15 +112,16 @@ def test_one_timeframe_is_compared_with_another_by_the_year():
 
 
 @settings(max_examples=25)
-@given(st.integers(0, 10_000), st.integers(4, 60))
-def test_whatever_the_table_nothing_is_infinite(seed, bars):
-    sweep = aq.sweep(random_walk(bars, seed), above, window=[1, 2, 50])
+@given(st.integers(0, 10_000), st.integers(2, 60), st.sampled_from([above, turning]))
+def test_whatever_the_table_nothing_is_infinite(seed, bars, choice):
+    sweep = aq.sweep(random_walk(bars, seed), choice, window=[1, 2, 50])
     found = sweep.honesty()
     figures = [found.luck.deflated, found.luck.expected, found.pbo.probability, found.plateau]
     figures += [found.reality_check.hansen, found.reality_check.white, *found.pbo.null_band]
     assert not np.isinf(figures).any()
     assert repr(found).startswith("<Honesty: ")
     assert found.sentence.endswith(".")
+    assert "nan" not in found._repr_html_() + sweep._repr_html_()
     for value, reason in (
         (found.luck.deflated, found.luck.reason),
         (found.pbo.probability, found.pbo.reason),
@@ -129,7 +137,8 @@ def test_a_trial_without_trades_is_counted_and_harms_nothing():
     one, other = some.honesty(), more.honesty()
     assert (other.luck.trials, other.luck.known) == (6, 3)
     assert other.luck.deflated < one.luck.deflated  # three more were tried
-    assert other.luck.deflated == pytest.approx(luck_of(some._trials, 6).deflated)
+    spread = float(some.table["sharpe"].var(ddof=1))
+    assert other.luck.deflated == pytest.approx(luck_of(some._trials, Tried(6, spread)).deflated)
     assert other.pbo.probability == one.pbo.probability
     assert len(other.pbo.left_out) == 3
 
@@ -148,18 +157,30 @@ def test_one_trial_says_nothing_about_many():
     found = aq.sweep(random_walk(500, 1), above, window=[3]).honesty()
     assert math.isnan(found.luck.deflated)
     assert "one trial" in found.luck.reason
-    assert found.luck.sharpe == pytest.approx(found.luck.sharpe)
-    assert "one trial" in repr(found)
+    assert "best of 1 trial: Sharpe" in repr(found)
+    assert "(one trial alone says nothing" in repr(found)
+
+
+def test_the_only_one_of_many_that_trades_is_still_the_best_of_many():
+    """The spread of luck is then that of one trial without an edge."""
+    candles = random_walk(2_000, 8)
+    sweep = aq.sweep(candles, above, window=[5], shift=[0.0, *range(1, 60)])
+    found = sweep.honesty().luck
+    assert (found.trials, found.known) == (60, 1)
+    years = 2_000 / (365 * 24 * 12)
+    expected = statistics.expected_best_sharpe(60, 1 / years)
+    assert found.expected == pytest.approx(expected, rel=1e-3)
+    assert 0 <= found.deflated < 0.5
 
 
 def test_blocks_that_can_not_be_joined_are_refused():
     sweep = aq.sweep(random_walk(500, 1), above, window=[3, 4])
-    for blocks in (3, 5, 0, 32, -2):
-        with pytest.raises(aq.StrategyError, match="expected 2 or 4 or 8 or 16, an even number"):
+    for blocks in (2, 5, 0, 32, -2, 8.0):
+        with pytest.raises(aq.StrategyError, match="expected 4 or 8 or 16. A sweep keeps"):
             sweep.honesty(blocks)
 
 
-@pytest.mark.parametrize(("bars", "blocks"), [(4, 2), (8, 4), (31, 8), (32, 16)])
+@pytest.mark.parametrize(("bars", "blocks"), [(8, 4), (31, 8), (32, 16)])
 def test_few_bars_are_divided_into_few_blocks(bars, blocks):
     sweep = aq.sweep(random_walk(bars, 1), above, window=[1, 2])
     assert sweep.honesty().blocks == blocks
@@ -167,10 +188,34 @@ def test_few_bars_are_divided_into_few_blocks(bars, blocks):
         sweep.honesty(2 * blocks)
 
 
-def test_three_bars_are_too_few():
-    sweep = aq.sweep(random_walk(3, 1), above, window=[1, 2])
-    with pytest.raises(aq.StrategyError, match="3 bars can't be divided"):
-        sweep.honesty()
+def test_too_few_bars_are_not_compared_but_deflated():
+    sweep = aq.sweep(random_walk(7, 1), above, window=[1, 2], cost=0.0)
+    found = sweep.honesty()
+    assert math.isnan(found.pbo.probability)
+    assert (
+        found.reasons[0] == "7 bars are too few to compare blocks of time; 8 are needed at least."
+    )
+    with pytest.raises(aq.StrategyError, match="expected none, for there are too few bars"):
+        sweep.honesty(4)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_two_bars_have_a_shape_too(seed):
+    """Their kurtosis is exactly 1, less in the last digit."""
+    candles = random_walk(50, seed)
+    sweep = aq.sweep(candles, turning, window=[1, 2], start=candles.index[-2])
+    assert "sharpe" in sweep._repr_html_()
+    assert sweep.luck.words in repr(sweep.heatmap())
+
+
+def test_steady_returns_have_no_known_shape():
+    """All digits of their variance are lost in the sums of powers."""
+    closes = np.cumprod(np.where(np.arange(60) % 2, 1.01, 1.0100001))
+    candles = naive.candle_table(np.append(1.0, closes[:-1]), closes)
+    sweep = aq.sweep(candles, turning, window=[1, 2], cost=0.0, start=candles.index[5])
+    assert math.isnan(sweep.luck.deflated)
+    assert "so steady or so few" in sweep.luck.reason
+    assert sweep.luck.reason in sweep._repr_html_()
 
 
 def test_equal_returns_for_ever_have_no_ratio():
@@ -219,35 +264,93 @@ def test_the_same_candles_in_another_table_are_the_same():
     assert aq.sweep(other, above, window=[4]).honesty().tried == 1
 
 
+def swept(candles, rule, **grid):
+    return aq.sweep(candles, rule, **(grid or {"window": [2, 3]})).honesty().tried
+
+
 def test_a_strategy_that_is_defined_again_is_the_same_until_it_is_changed():
     candles = random_walk(600, 79)
 
-    def sweep(source):
-        space = {"aq": aq, "sma": sma}
+    def tried(source, **names):
+        space = {"aq": aq, "sma": sma, "ema": ema, "__name__": "cell", **names}
         exec(source, space)
-        return aq.sweep(candles, space["rule"], window=[2, 3]).honesty()
+        return swept(candles, space["rule"])
 
-    source = "@aq.strategy\ndef rule(candles, window: int = 2):\n    return candles.close > "
-    assert sweep(source + "sma(candles.close, window)").tried == 2
-    assert sweep(source + "sma(candles.close, window)").tried == 2
-    assert sweep(source + "sma(candles.open, window)").tried == 4
-    assert sweep(source + "sma(candles.open, window) * 1.01").tried == 6
+    head = "@aq.strategy\ndef rule(candles, window: int = 2):\n    'One.'\n    return "
+    assert tried(head + "candles.close > sma(candles.close, window)") == 2
+    assert tried(head + "candles.close > sma(candles.close, window)") == 2
+    assert tried(head.replace("One", "Two") + "candles.close > sma(candles.close, window)") == 2
+    assert tried(head + "candles.close > sma(candles.open, window)") == 4
+    assert tried(head + "candles.close > sma(candles.open, window) * 1.01") == 6
+    assert tried(head + "candles.close > sma(candles.open, window) * K", K=1.01) == 8
+    assert tried(head + "candles.close > sma(candles.open, window) * K", K=1.02) == 10
+    helper = "def mean(c, n):\n    return ema(c, n)\n"
+    assert tried(helper + head + "candles.close > mean(candles.close, window)") == 12
+    assert (
+        tried(helper.replace("ema", "sma") + head + "candles.close > mean(candles.close, window)")
+        == 14
+    )
+
+
+def test_what_surrounds_a_function_belongs_to_it():
+    candles = random_walk(600, 81)
+
+    def made(average, by):
+        @aq.strategy
+        def rule(candles, window: int = 2):
+            return candles.close > average(candles.close, window) * by
+
+        return rule
+
+    assert swept(candles, made(sma, 1.0)) == 2
+    assert swept(candles, made(sma, 1.0)) == 2
+    assert swept(candles, made(ema, 1.0)) == 4
+    assert swept(candles, made(ema, 1.01)) == 6
+
+
+def test_numbers_that_python_hashes_alike_are_different():
+    candles = random_walk(600, 82)
+    assert swept(candles, above, window=[2], shift=[-1.0, -2.0]) == 2
+
+
+def test_the_same_bars_by_other_words():
+    candles = random_walk(600, 83)
+    first, last = candles.index[0], candles.index[-1]
+    assert swept(candles, above) == 2
+    assert swept(candles, above, window=[2, 3], start=str(first)) == 2
+    assert swept(candles, above, window=[2, 3], end=last + pd.Timedelta("1d")) == 2
+    assert swept(candles, above, window=[2, 3], start=candles.index[10]) == 4
+    assert swept(candles, above, window=[2, 3], start=candles.index[9] + pd.Timedelta("1min")) == 4
+
+
+def test_to_sweep_the_winner_alone_does_not_hide_the_search():
+    """Number and spread are those of all that was tried."""
+    candles = random_walk(3_000, 84)
+    wide = aq.sweep(candles, turning, window=range(1, 60), cost=0.0).honesty()
+    best = wide.luck.best[0]
+    near = aq.sweep(candles, turning, window=[best], cost=[0.0, 1e-9]).honesty()
+    alone = aq.sweep(candles, turning, window=[best], cost=[0.0]).honesty()
+    assert (wide.tried, near.tried, alone.tried) == (59, 60, 60)
+    assert near.luck.deflated > wide.luck.deflated  # two of the same: no search at all
+    assert near.deflated_by_all == pytest.approx(wide.luck.deflated, abs=0.05)
+    assert alone.deflated_by_all == pytest.approx(near.deflated_by_all)
+    assert math.isnan(alone.luck.deflated)
 
 
 def test_what_changes_from_run_to_run_is_not_in_the_repr():
     candles = random_walk(600, 80)
     before = aq.sweep(candles, above, window=[2, 3]).honesty()
     aq.sweep(candles, above, window=range(4, 90))
-    after = aq.sweep(candles, above, window=[2, 3]).honesty()
+    sweep = aq.sweep(candles, above, window=[2, 3])
+    after = sweep.honesty()
     assert (before.tried, after.tried) == (2, 88)
-    assert after.deflated_by_all < before.deflated_by_all
     assert repr(before) == repr(after)
     assert before.deflated_by_all == before.luck.deflated
-    assert after.deflated_by_all == pytest.approx(luck_of(after_trials(candles), 88).deflated)
-
-
-def after_trials(candles):
-    return aq.sweep(candles, above, window=[2, 3])._trials
+    assert after.deflated_by_all != before.deflated_by_all
+    ratios = aq.sweep(candles, above, window=range(2, 90)).table["sharpe"]
+    tried = tried_on(sweep._trials.candles)
+    assert tried == (88, pytest.approx(float(ratios.var(ddof=1))))
+    assert after.deflated_by_all == luck_of(sweep._trials, tried).deflated
 
 
 # The neighbours
@@ -290,7 +393,8 @@ def test_every_picture_and_table_says_how_much_is_luck():
     assert words.startswith("best of 6 trials: Sharpe ")
     assert "probability that it beats luck 0." in words or "luck 1." in words
     assert words in repr(sweep.heatmap())
-    assert words in repr(sweep.heatmap("total_return", shift=0.0))
+    assert f"of the whole sweep, {words}" in repr(sweep.heatmap("sharpe", shift=0.0))
+    assert f"of the whole sweep, {words}" in repr(sweep.heatmap("total_return"))
     assert words[1:] in sweep._repr_html_()
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import astraquant as aq
-from astraquant.luck import Honesty, Luck
+from astraquant.honesty import Honesty, Luck
 from astraquant.statistics import Pbo, RealityCheck
 from astraquant.strategies import momentum
 from astraquant.widgets import style

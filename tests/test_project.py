@@ -30,7 +30,7 @@ LEVELS = [
     {"widgets", "serve", "cli", "lab"},
     {"data", "feed", "exchange"},
     {"backtesting", "sweeping", "causality", "grids", "jobs", "reports", "runs"}
-    | {"luck", "tried"}
+    | {"honesty", "luck", "tried"}
     | {"symbol_sweeps"}
     | {"vectorbt_adapter"}
     | {"allocations", "allocation_checks", "estimates", "portfolios", "portfolio_reports"}

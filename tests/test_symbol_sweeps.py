@@ -254,6 +254,18 @@ def test_simulated_prices_are_labelled_everywhere() -> None:
     }
 
 
+def test_how_much_is_luck_on_each_symbol(swept: SymbolSweep) -> None:
+    table = swept.honesty()
+    assert list(table.index) == list(swept.symbols)
+    for symbol, row in table.iterrows():
+        found = swept.symbols[symbol].honesty()
+        assert row["trials"] == len(swept.grid.rows)
+        expected = found.luck.deflated, found.pbo.probability, found.plateau
+        assert tuple(row[["deflated_sharpe", "pbo", "plateau"]]) == pytest.approx(
+            expected, nan_ok=True
+        )
+
+
 def test_a_later_start_is_said(swept: SymbolSweep) -> None:
     (note,) = swept.notes
     solana = walks()["SOLUSDT"]

@@ -15,8 +15,8 @@ from .._indicator import as_float
 from ..errors import StrategyError, unknown
 from ..expressions import Graph
 
-# Options of `backtest`, `sweep` and `walk_forward` (those of planned issues too), of pictures and of
-# the command line: a parameter of the same name could never be reached.
+# Options of `backtest`, `sweep` and `walk_forward` (those of planned issues too), of pictures and
+# of the command line: a parameter of the same name could never be reached.
 RESERVED = frozenset(
     "candles strategy timeframe cost slippage fill direction cash start end engine memory_limit "
     "stop_loss take_profit trailing_stop train test step anchored symbol metric file top out json "

@@ -15,7 +15,7 @@ from .chart import panel_figure, value_axis
 
 if TYPE_CHECKING:
     from .._searches import Pbo
-    from ..luck import Honesty
+    from ..honesty import Honesty
 
 Array = np.ndarray[Any, Any]
 DOTS = 2_000  # more can't be told apart
