@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pandas as pd
 
@@ -25,7 +26,7 @@ from . import harness, targets
 from .harness import Case
 from .inputs import Inputs, load_inputs
 
-GRID = {"short": range(5, 45), "long": range(50, 200, 3)}  # 2,000 combinations
+GRID: dict[str, Any] = {"short": range(5, 45), "long": range(50, 200, 3)}  # 2,000 combinations
 JOINED, ANCHORED, ALONE = "walk_forward", "walk_forward, anchored", "its sweeps alone"
 MUST = 3.0  # seconds
 
@@ -54,7 +55,7 @@ def case(inputs: Inputs) -> Case:
     """All of them, in turns."""
     candles = inputs.candles
     windows = walk(candles).windows
-    tools = {
+    tools: dict[str, Callable[[], Any]] = {
         JOINED: partial(walk, candles),
         ANCHORED: partial(walk, candles, anchored=True),
         ALONE: partial(alone, candles, windows),

@@ -33,6 +33,4 @@ def sweep_picture(
         return line_chart(line, metric=metric, title=title, note=note)
     plane = values.unstack(across).reindex(index=list(levels[down]), columns=list(levels[across]))
     plane.attrs["source"] = source
-    return heatmap_chart(
-        plane, metric=metric, title=title, note=note, mark_best=best, span=span
-    )
+    return heatmap_chart(plane, metric=metric, title=title, note=note, mark_best=best, span=span)
