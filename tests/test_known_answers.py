@@ -17,8 +17,8 @@ from scipy.stats import binom
 
 import astraquant as aq
 from astraquant import markets
+from astraquant.honesty import Honesty
 from astraquant.indicators import previous
-from astraquant.luck import Honesty
 from astraquant.strategies import where
 from astraquant.timeframes import bars_per_year
 
