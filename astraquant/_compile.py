@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,13 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     # a kernel calls is compiled into it. So the stamp is that of all kernels together.
     cast(Any, result)._cache._cache_file._source_stamp = _stamp()
     return result
+
+
+def cores() -> int:
+    """On how many cores this process may run."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def side_by_side(*jobs: Callable[[], R]) -> list[R]:

@@ -26,7 +26,8 @@ class Pbo:
 
     ``probability`` of backtest overfitting; ``null_band``: where it lies for trials without any
     merit that are correlated like these, 95 times of 100 (noise alone goes far below one half).
-    ``slope``: of the chosen trial's figure out of sample on that in sample; ``loss``: share of
+    ``slope``: of the chosen trial's figure out of sample on that in sample (NaN where all splits
+    have the same in sample); ``loss``: share of
     splits in which the chosen one's figure out of sample is below 0. By split: ``in_sample`` and
     ``out_of_sample``, the chosen one's figures, and ``ranks``, its rank among ``trials`` (those
     that took part) out of sample / (trials + 1). ``left_out``: trials with NaN or that never vary.

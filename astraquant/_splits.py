@@ -13,14 +13,13 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ._compile import as_input, compiled, side_by_side
+from ._compile import as_input, compiled, cores, side_by_side
 from ._samples import floor_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -98,7 +97,7 @@ def halves(blocks: int) -> Array:
 def choose(blocks: Blocks, masks: Array, *, by_mean: bool) -> Chosen:
     """Go through the splits ``masks`` and their mirror images, on all cores if there is much."""
     trials = blocks.sums.shape[1]
-    parts = min(_cores(), len(masks)) if trials * len(masks) > SMALL else 1
+    parts = min(cores(), len(masks)) if trials * len(masks) > SMALL else 1
     shares = np.array_split(masks, parts)
     found = _together([partial(_choose, blocks, share, by_mean) for share in shares])
     # Each part gives two rows, the splits and their mirror images.
@@ -119,7 +118,7 @@ def noise(blocks: Blocks, masks: Array, *, by_mean: bool, draws: int, seed: int)
     seeds = np.random.SeedSequence(seed).spawn(draws)
     few = _few(blocks)
     small = few.sums.size * draws < SMALL
-    parts = 1 if small else min(_cores(), draws)
+    parts = 1 if small else min(cores(), draws)
     jobs = [partial(_noise, few, masks, by_mean, seeds[k::parts]) for k in range(parts)]
     return np.concatenate(_together(jobs))
 
@@ -174,12 +173,6 @@ def _few(blocks: Blocks) -> Blocks:
 
 def _together(jobs: Sequence[Callable[[], R]]) -> list[R]:
     return side_by_side(*jobs) if len(jobs) > 1 else [job() for job in jobs]
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _choose(blocks: Blocks, masks: Array, by_mean: bool) -> tuple[Array, Array, Array]:

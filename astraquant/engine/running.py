@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._compile import as_input
+from .._compile import as_input, cores
 from ..evaluation import Shared, evaluate
 from ..expressions import CannotTrace, Node
 from ..stops import NONE, Stops, Watched
@@ -82,13 +81,6 @@ class Group(NamedTuple):
     def sided(self, direction: str) -> bool:
         """Whether its trials may be short."""
         return direction != "long" or self.shape[-1][0] in programs.SIDED
-
-
-def threads() -> int:
-    """On how many cores this process may run."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Batch:
@@ -271,7 +263,7 @@ def run_group(
     rows = np.arange(settings * trials).reshape(settings, trials)
     jobs = []
     with paused_collection():
-        for chosen, which in _shares(settings, trials, 1 if small else threads()):
+        for chosen, which in _shares(settings, trials, 1 if small else cores()):
             part = _Part(ready, setting, cost, [stops[k] for k in chosen] if stops else [], which)
             jobs.append((part, rows[np.ix_(chosen, which)].ravel()))
     parts = [part for part, _ in jobs]
