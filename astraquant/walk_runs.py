@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -20,28 +20,10 @@ from .jobs import Job, Watch
 from .runs import Market, Options, run
 from .strategies.definition import Strategy
 from .strategies.running import Decision, Tracer, decide
-from .walk_windows import Plan, Window, at
+from .tried import note_trials
+from .walk_windows import Choice, Plan, Row, Window, at
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Row = tuple[Any, ...]  # a combination of the grid, as in `Grid.rows`
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What one window came to.
-
-    ``row``: the best combination, None where no row has a figure. ``trained``, ``tested``: bars in
-    the training and in the whole test. ``traded``: bars until the next choice takes over.
-    ``in_sample``, ``out_of_sample``: its figure in both, NaN where there is none.
-    """
-
-    window: Window
-    row: Row | None
-    trained: int
-    tested: int
-    traded: int
-    in_sample: float
-    out_of_sample: float
 
 
 class Stitched(Backtest):
@@ -133,14 +115,31 @@ class Walk:
         return int(last - first)
 
     def sweep(self, start: int, end: int, watch: Watch | None = None) -> pd.DataFrame:
-        """The table of the whole grid over the bars of [start, end)."""
-        job = Job(
-            self._candles, self.strategy, self.grid, self.options,
-            at(start), at(end), "auto", self.memory_limit,
-        )  # fmt: skip
+        """The table of the whole grid over a training, the bars of [start, end).
+
+        It is not noted as tried: what it chooses is judged out of sample, by bars it never saw.
+        """
+        job = self._job(self._candles, start, end)
         table = job.run(watch)
         self.engine = self.engine or job.engine
         return table
+
+    def hindsight(self) -> Row | None:
+        """The best combination over all tests, None if no row has a figure.
+
+        That is a search through the very bars that judge, so it is noted as tried on the candles.
+        """
+        end = timeframes.next_start(int(self.times[-1]), self.market.timeframe)
+        job = self._job(self.market.source, self.windows[0].test_start, end)
+        table = job.run()
+        note_trials(job, table["sharpe"].to_numpy())
+        return self.best(table)[0]
+
+    def _job(self, candles: pd.DataFrame, start: int, end: int) -> Job:
+        return Job(
+            candles, self.strategy, self.grid, self.options,
+            at(start), at(end), "auto", self.memory_limit,
+        )  # fmt: skip
 
     def best(self, table: pd.DataFrame) -> tuple[Row | None, float]:
         """The combination with the best value of the metric, the first of equals, and the value."""
@@ -213,6 +212,8 @@ class Walk:
 
     def _note(self) -> str:
         said, metric = self.plan.said(), self.metric.replace("_", " ")
+        if len(self.grid.rows) == 1:
+            return f"There is one combination: it is traded wherever its training has a {metric}."
         span = f"all time before, at least {said['train']}" if self.plan.anchored else said["train"]
         before = "" if self.plan.anchored else " before"
         return (

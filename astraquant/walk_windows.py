@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from . import timeframes
 from .errors import DataError, StrategyError
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Row = tuple[Any, ...]  # a combination of the grid, as in `Grid.rows`
 _UNITS = {"w": timeframes.WEEK, "d": timeframes.DAY, "h": timeframes.HOUR, "m": timeframes.MINUTE}
 _UNITS["s"] = timeframes.SECOND
 # Without regard to case, but "M" is a month elsewhere: it is none of these.
@@ -39,16 +41,36 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """What one window came to.
+
+    ``row``: the best combination, None where no row has a figure. ``trained``, ``tested``: bars in
+    the training and in the whole test. ``traded``: bars until the next choice takes over.
+    ``in_sample``, ``out_of_sample``: its figure in both, NaN where there is none.
+    """
+
+    window: Window
+    row: Row | None
+    trained: int
+    tested: int
+    traded: int
+    in_sample: float
+    out_of_sample: float
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """How windows follow each other: three spans in ms, and whether training always starts first.
 
-    Raises `StrategyError` for a step beyond the test: the time between would never be traded.
+    ``typed``: the spans as they were given, for errors. Raises `StrategyError` for a step beyond
+    the test: the time between would never be traded.
     """
 
     train: int
     test: int
     step: int
     anchored: bool
+    typed: Mapping[str, object] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.anchored, bool):
@@ -58,10 +80,13 @@ class Plan:
             )
         if self.step > self.test:
             raise StrategyError(
-                f"step={say_span(self.step)!r} is longer than test={say_span(self.test)!r}: the "
-                f"time between two tests would never be traded. Leave step out, or take at most "
-                f"{say_span(self.test)!r}"
+                f"step={self._typed('step')} is longer than test={self._typed('test')}: the time "
+                f"between two tests would never be traded. Leave step out, or take at most "
+                f"{self._typed('test')}"
             )
+
+    def _typed(self, name: str) -> str:
+        return repr(self.typed.get(name, say_span(getattr(self, name))))
 
     def said(self) -> dict[str, Any]:
         """The plan by the names of the arguments."""
@@ -78,7 +103,7 @@ class Plan:
         end = timeframes.next_start(last, timeframe)
         if first + self.train > last:
             raise DataError(
-                f"train={say_span(self.train)!r} and at least one bar to test on do not fit: the "
+                f"train={self._typed('train')} and at least one bar to test on do not fit: the "
                 f"{len(times):,} bars of {timeframe} last {pd.Timedelta(end - first, 'ms')}, from "
                 f"{at(first)} to {at(end)}. Take a shorter train, or more candles"
             )

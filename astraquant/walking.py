@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import timeframes
+from . import timeframes, walk_reports
 from .backtesting import Backtest
 from .errors import StrategyError, unknown
 from .grids import make_grid
 from .jobs import COLUMNS
 from .performance import bar_returns
 from .runs import OPTIONS, Market, Options, check_order
+from .statistics import FEWEST, sharpe_interval
 from .strategies.definition import Strategy
-from .walk_reports import walk_html, walk_notes
+from .walk_reports import HELD, STATIC, WALKED
 from .walk_runs import Walk
 from .walk_windows import Plan, at, parse_span
 
@@ -120,7 +121,8 @@ def _with_holes(values: Sequence[Any]) -> pd.Series:
 def _plan(train: object, test: object, step: object, anchored: bool, timeframe: str) -> Plan:
     tested = parse_span(test, "test", timeframe)
     moved = tested if step is None else parse_span(step, "step", timeframe)
-    return Plan(parse_span(train, "train", timeframe), tested, moved, anchored)
+    typed = {"train": train, "test": test, "step": test if step is None else step}
+    return Plan(parse_span(train, "train", timeframe), tested, moved, anchored, typed)
 
 
 class WalkForward:
@@ -146,8 +148,8 @@ class WalkForward:
         ``train_start``, ``train_end`` = ``test_start``, ``test_end`` (UTC, the ends excluded; cut
         where the candles end). A column for each swept parameter, empty where nothing was chosen.
         ``in_sample``, ``out_of_sample``: the metric over training and test, each by itself as
-        `backtest` gives it; NaN where it has no value. ``bars``: those in which the choice was
-        traded, until the next took over.
+        `backtest` gives it; NaN where it has no value. ``bars``: those from the begin of the test
+        until the next choice took over, also where there was no choice and nothing was traded.
         """
         choices = self._walk.choices
         spans = [
@@ -183,12 +185,11 @@ class WalkForward:
         """The combination with the best metric over these very tests, chosen in hindsight.
 
         No fixed choice does better, and nobody could have known it; None if no row has a figure.
+        The sweep that finds it looks at these bars, so it counts as tried in what `sweep` and
+        `Sweep.honesty` say of luck. The trainings don't: their choices are judged out of sample.
         """
-        walk = self._walk
-        times = walk.tested.columns["time"]
-        end = timeframes.next_start(int(times[-1]), self.timeframe)
-        row, _ = walk.best(walk.sweep(walk.windows[0].test_start, end))
-        return None if row is None else walk.static(row)
+        row = self._walk.hindsight()
+        return None if row is None else self._walk.static(row)
 
     @cached_property
     def tuned_once(self) -> Backtest | None:
@@ -203,8 +204,8 @@ class WalkForward:
         The best static choice is known in hindsight alone. A row is NaN where there was no choice.
         """
         runs = {
-            "walk-forward": self.backtest,
-            "best static choice, in hindsight": self.static,
+            WALKED: self.backtest,
+            STATIC: self.static,
             "tuned once": self.tuned_once,
         }
         rows = {
@@ -212,30 +213,31 @@ class WalkForward:
             for name, run in runs.items()
         }
         held = self._walk.buy_and_hold()
-        rows["buy and hold"] = [held[name] for name in SHOWN]
+        rows[HELD] = [held[name] for name in SHOWN]
         return pd.DataFrame.from_dict(rows, orient="index", columns=list(SHOWN))
 
     @property
     def efficiency(self) -> float:
         """Mean metric out of sample / mean in sample, over the windows that have both.
 
-        About 1 where the choices go on as they did in training. NaN unless the mean in sample is
-        above 0: a ratio to a loss says nothing.
+        About 1 where the choices go on as they did in training. Windows whose test is cut short by
+        the end of the candles count only if no whole one has both. NaN unless the metric is a rate
+        (sharpe, sortino, annual_return, win_rate, exposure, expectancy, profit_factor): others
+        depend on the length of the window, which training and test do not share. NaN too unless
+        the mean in sample is above 0: a ratio to a loss says nothing.
         """
-        both = self.windows[["in_sample", "out_of_sample"]].dropna().mean()
-        if not both["in_sample"] > 0:
-            return math.nan
-        return float(both["out_of_sample"] / both["in_sample"])
+        return walk_reports.efficiency(self._walk)
 
     @cached_property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the annualised Sharpe ratio out of sample, by block bootstrap.
 
-        It takes seconds where there are hundreds of thousands of bars.
+        (nan, nan) for fewer than 8 bars, see the notes, and where returns don't vary. It takes
+        seconds where there are hundreds of thousands of bars.
         """
-        from .statistics import sharpe_interval
-
         returns = bar_returns(self.backtest.equity.to_numpy(float), self.options.cash)
+        if len(returns) < FEWEST:
+            return math.nan, math.nan
         low, high = sharpe_interval(returns)
         scale = math.sqrt(timeframes.bars_per_year(self.timeframe))
         return float(low) * scale, float(high) * scale
@@ -243,7 +245,7 @@ class WalkForward:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know about these figures, a sentence each."""
-        return (*self.backtest.notes, *walk_notes(self._walk))
+        return (*self.backtest.notes, *walk_reports.walk_notes(self._walk))
 
     @property
     def passport(self) -> dict[str, Any]:
@@ -254,10 +256,11 @@ class WalkForward:
         """Chosen parameters, equity beside static choices, in against out of sample (a widget)."""
         from .widgets.walk_picture import walk_chart
 
-        curves = {"buy and hold": self.backtest._buy_and_hold_equity()}
+        curves = {HELD: self.backtest._buy_and_hold_equity(), WALKED: self.backtest.equity}
         if self.static is not None:
-            curves["best static choice, in hindsight"] = self.static.equity
-        curves["walk-forward"] = self.backtest.equity
+            curves[STATIC] = self.static.equity
+        count = len(self.grid.rows)
+        best = f"best {self.metric.replace('_', ' ')} of {count:,} combinations"
         spans = self.plan.said()
         said = f"tuned every {spans['step']} on {'all' if self.plan.anchored else spans['train']}"
         said += " before"
@@ -268,7 +271,8 @@ class WalkForward:
             metric=self.metric,
             title=" · ".join([self.strategy.name, said, self.timeframe]),
             source=self.source,
-            note=f"best {self.metric.replace('_', ' ')} of {len(self.grid.rows):,} combinations",
+            note=best if count > 1 else "the only combination",
+            cut=walk_reports.cut_short(self._walk.choices),
         )
 
     def __repr__(self) -> str:
@@ -276,9 +280,10 @@ class WalkForward:
         count = len(self._walk.choices)
         return (
             f"<WalkForward {self.strategy.name}, {count:,} window{'s' if count > 1 else ''} of "
-            f"{said['train']} + {said['test']}, {len(self.grid.rows):,} combinations: out of "
-            f"sample return {m.total_return:.2%}, Sharpe {m.sharpe:.2f}, {m.trades:,.0f} trades>"
+            f"{said['train']} + {said['test']}, "
+            f"{walk_reports.combinations(len(self.grid.rows))}: out of sample return "
+            f"{m.total_return:.2%}, Sharpe {m.sharpe:.2f}, {m.trades:,.0f} trades>"
         )
 
     def _repr_html_(self) -> str:
-        return walk_html(self)
+        return walk_reports.walk_html(self)

@@ -7,19 +7,24 @@ import json
 import math
 from typing import Annotated, Any
 
+import bqplot as bq
 import naive_walk
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import figures, of_kind, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import astraquant as aq
 from astraquant import markets, metrics
+from astraquant.candles import content_hash
 from astraquant.indicators import previous
 from astraquant.strategies import Range, hold, ma_cross, momentum, where
 from astraquant.strategies.definition import RESERVED
 from astraquant.timeframes import bars_per_year
+from astraquant.tried import tried_on
+from astraquant.walk_reports import RATES
 from astraquant.walk_windows import parse_span, say_span
 
 PER_YEAR = bars_per_year("1h")
@@ -214,10 +219,10 @@ def test_a_position_held_into_the_test_is_entered_at_its_first_open():
 
 def test_a_training_without_a_figure_chooses_nothing_and_stays_flat():
     close = np.r_[np.full(48, 100.0), 100 + np.sin(np.arange(96))]
-    levels = [99.5, 100.2]
-    found = aq.walk_forward(table(close), above, train="2d", test="1d", level=[*levels, 500.0])
-    first = found.windows.iloc[0]
-    assert first[["level", "in_sample", "out_of_sample"]].isna().all() or first["level"] == 99.5
+    held = aq.walk_forward(table(close), above, train="2d", test="1d", level=[99.5, 500.0])
+    first = held.windows.iloc[0]  # long from the start, so the cost of entry gives a figure
+    assert first["level"] == 99.5
+    assert first["in_sample"] < 0
     flat = aq.walk_forward(table(close), above, train="2d", test="1d", level=[100.2, 500.0])
     windows = flat.windows
     assert windows["level"].isna().tolist()[0]
@@ -253,11 +258,20 @@ def test_times_without_candles_are_told():
     said = " ".join(found.notes)
     assert windows["bars"].tolist() == [48, 48, 0, 0, 0, 48, 48, 48, 48]
     assert windows["back"].isna().tolist() == [False, False, False, True, True, True] + [False] * 3
-    assert "No candles in the training before the tests from 2023-01-09 00:00, " in said
-    assert "No candles in the tests from 2023-01-07 00:00, " in said
+    assert "No candles in the trainings before the tests from 2023-01-09 00:00, " in said
+    assert "2023-01-09 00:00, 2023-01-11 00:00: their choices are never traded." in said
     gone = found.backtest.position.loc["2023-01-13":"2023-01-14 22:00"]  # type: ignore[misc]
     assert len(gone) == 47
     assert (gone == 0).all()
+
+
+def test_one_test_without_candles_is_told_in_the_singular():
+    candles = wandering(4, 24 * 20)
+    candles = candles.drop(candles.index[24 * 6 : 24 * 8])
+    found = aq.walk_forward(candles, lean, train="2d", test="2d", back=[1, 2], side=[1, -1])
+    said = " ".join(found.notes)
+    assert "No candles in the test from 2023-01-07 00:00: its choice is never traded." in said
+    assert "No candles in the training before the test from 2023-01-09 00:00: flat there." in said
 
 
 def test_the_last_test_may_be_short_but_has_a_bar():
@@ -366,8 +380,14 @@ def test_the_comparison_is_over_the_same_bars():
     held = found.comparison.loc["buy and hold"]
     assert held["total_return"] == pytest.approx(found.metrics["buy_and_hold"], abs=1e-12)
     assert held["trades"] == 0
-    means = found.windows[["in_sample", "out_of_sample"]].mean()
+    whole = found.windows.iloc[:-1]
+    assert found.windows["bars"].tolist() == [72] * 4 + [29]
+    means = whole[["in_sample", "out_of_sample"]].mean()
     assert found.efficiency == pytest.approx(means["out_of_sample"] / means["in_sample"])
+    assert (
+        "The last test is shorter than 3d: the candles end there, so the efficiency leaves that "
+        "out." in found.notes
+    )
 
 
 def test_it_shows_itself_and_says_what_it_is():
@@ -395,6 +415,115 @@ def test_it_shows_itself_and_says_what_it_is():
     assert repr(found.backtest).startswith(f"<Backtest {name} on 280 bars of 1h")
 
 
+def turning() -> pd.DataFrame:
+    """Ten days that go on as they went, then six that turn at every bar."""
+    steps = np.r_[np.repeat([0.02, -0.01] * 10, 12), np.tile([0.004, -0.004], 72)]
+    return table(100 * np.exp(np.cumsum(steps)))
+
+
+def test_the_static_choice_is_made_over_the_tests_alone():
+    candles, grid = turning(), {"back": [1], "side": [1, -1]}
+    found = aq.walk_forward(candles, lean, train="10d", test="2d", **FREE, **grid)
+    assert aq.sweep(candles, lean, **FREE, **grid).best("sharpe").name == (1, 1)
+    assert found.tuned_once.parameters == {"back": 1, "side": 1}
+    assert found.static.parameters == {"back": 1, "side": -1}
+    assert found.static.equity.index[0] == found.windows["test_start"][0]
+
+
+@pytest.mark.parametrize("timeframe", [None, "2h"])
+def test_what_hindsight_searches_counts_as_tried_and_the_trainings_do_not(timeframe):
+    candles = wandering(21 if timeframe else 20, 24 * 20)
+    grid = {"back": [1, 2, 5], "side": [1, -1]}
+    found = aq.walk_forward(candles, lean, train="5d", test="3d", timeframe=timeframe, **grid)
+    known = content_hash(candles)
+    assert tried_on(known).trials == 0
+    assert found.static is not None
+    assert tried_on(known).trials == 6
+    first = found.windows["test_start"][0]
+    aq.sweep(candles, lean, timeframe=timeframe, start=first, **grid)  # the very same search
+    assert tried_on(known).trials == 6
+
+
+def test_buy_and_hold_has_no_stops():
+    close = np.r_[np.full(48, 100.0), 100 + 10 * np.sin(np.arange(96) / 4)]
+    stops = {"stop_loss": 0.01, "take_profit": 0.02, "trailing_stop": 0.01}
+    for fill, place in (("open", 1), ("close", 0)):
+        found = aq.walk_forward(
+            table(close), above, train="2d", test="2d", level=[95.0, 101.0],
+            cost=0.0, fill=fill, **stops,
+        )  # fmt: skip
+        bars = found.backtest.candles
+        held = found.comparison.loc["buy and hold"]
+        assert held["trades"] == 0  # which counts closed ones
+        assert held["total_return"] == pytest.approx(
+            bars["close"].iloc[-1] / bars[fill].iloc[place] - 1
+        )
+        assert held["max_drawdown"] < -0.1
+
+
+def test_the_picture_has_the_equity_of_each():
+    candles, grid = wandering(11, 24 * 20), {"back": [1, 2, 5], "side": [1, -1]}
+    found = aq.walk_forward(candles, lean, train="5d", test="3d", **grid)
+    chart = found.plot()
+    hold, static, own = of_kind(figures(chart)[0], bq.Lines)
+    np.testing.assert_allclose(np.ravel(own.y), found.backtest.equity)
+    np.testing.assert_allclose(np.ravel(static.y), found.static.equity)
+    assert np.ravel(hold.y)[-1] / 10_000 - 1 == pytest.approx(found.metrics["buy_and_hold"])
+    mean = of_kind(figures(chart)[-1], bq.Scatter)[1]
+    assert found.efficiency == pytest.approx(mean.y[0] / mean.x[0])
+    assert "best sharpe of 6 combinations" in texts(chart)
+
+
+@pytest.mark.parametrize("metric", ["total_return", "sharpe", "turnover", "annual_return"])
+def test_the_efficiency_compares_rates_alone(metric):
+    """Steady growth earns in a test of 1 day a tenth of what it earns in 10 days: all the same."""
+    steps = 1e-4 + np.tile([1e-4, -1e-4], 24 * 10)
+    candles = table(100 * np.exp(np.cumsum(steps)))
+    found = aq.walk_forward(
+        candles, above, train="10d", test="1d", metric=metric, **FREE, level=[0.0, 1e6]
+    )
+    told = any(note.startswith("No efficiency: it compares rates") for note in found.notes)
+    if metric in RATES:
+        assert found.efficiency == pytest.approx(1, abs=0.15)  # a bar of 24 has no return
+    else:
+        assert math.isnan(found.efficiency)
+    assert told is (metric not in RATES)
+    assert ("Efficiency, mean" in found._repr_html_()) is (metric in RATES)
+
+
+def test_every_rate_is_a_metric():
+    assert set(metrics.DEFINITIONS) >= RATES
+
+
+def test_a_test_cut_short_counts_where_no_whole_one_does():
+    candles = wandering(12, 24 * 6)
+    found = aq.walk_forward(candles, lean, train="4d", test="3d", back=[1, 2], side=[1, -1])
+    row = found.windows.iloc[0]
+    assert len(found.windows) == 1
+    if row["in_sample"] > 0:
+        assert found.efficiency == pytest.approx(row["out_of_sample"] / row["in_sample"])
+    assert "The last test is shorter than 3d: the candles end there." in found.notes
+
+
+@pytest.mark.parametrize("bars", [1, 2, 7, 8])
+def test_there_is_no_interval_of_too_few_bars(bars):
+    candles = wandering(13, 48 + bars)
+    found = aq.walk_forward(candles, lean, train="2d", test="1d", back=[1, 2], **FREE)
+    said = f"No interval of the Sharpe ratio: {bars} bar{'s' * (bars > 1)} out of sample, and it "
+    assert any(note.startswith(said) for note in found.notes) is (bars < 8)
+    assert np.isnan(found.interval).all() == (bars < 8)
+
+
+def test_one_combination_is_no_choice():
+    found = aq.walk_forward(wandering(14, 24 * 8), lean, train="3d", test="1d", back=[2])
+    assert ", 1 combination: out of sample" in repr(found)
+    shown = found._repr_html_()
+    assert "best of" not in shown
+    assert "luck" not in shown
+    assert "There is one combination: it is traded wherever" in found.notes[0]
+    assert "the only combination" in texts(found.plot())
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -404,6 +533,12 @@ def test_it_shows_itself_and_says_what_it_is():
         ({"test": "0d"}, aq.StrategyError, "test='0d': expected a span"),
         ({"test": "90m"}, aq.StrategyError, "no whole number of bars of 1h; expected '1h' or '2h'"),
         ({"step": "2d"}, aq.StrategyError, "step='2d' is longer than test='1d'"),
+        (
+            {"test": "1W", "step": pd.Timedelta("9d")},
+            aq.StrategyError,
+            r"step=Timedelta\('9 days 00:00:00'\) is longer than test='1W'.*at most '1W'",
+        ),
+        ({"train": "20w"}, aq.DataError, "train='20w' and at least one bar to test on do not fit"),
         (
             {"train": "900d"},
             aq.DataError,

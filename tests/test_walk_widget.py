@@ -12,6 +12,7 @@ import pytest
 from drawn import figures, of_kind, texts
 
 import astraquant as aq
+from astraquant.widgets import style
 from astraquant.widgets.walk_picture import walk_chart
 
 START = pd.Timestamp("2023-01-01", tz="UTC")
@@ -43,7 +44,10 @@ def curve(count: int, growth: float) -> pd.Series:
 
 def draw(table: pd.DataFrame, **options: Any) -> Any:
     count = max(len(table), 1)
-    curves = {name: curve(count, growth) for name, growth in (("held", 1.2), ("walk", 1.5))}
+    curves = {
+        name: curve(count, growth)
+        for name, growth in (("buy and hold", 1.2), ("walk-forward", 1.5))
+    }
     given = {"metric": "sharpe", "title": "ma_cross", **options}
     return walk_chart(table, LEVELS, given.pop("curves", curves), **given)
 
@@ -101,7 +105,7 @@ def test_without_any_choice_it_says_so() -> None:
 
 def test_a_curve_that_leaves_the_others_behind_is_drawn_on_a_log_axis() -> None:
     for growth, log in ((1.5, False), (80.0, True)):
-        curves = {"held": curve(4, 1.1), "walk": curve(4, growth)}
+        curves = {"buy and hold": curve(4, 1.1), "walk-forward": curve(4, growth)}
         chart = draw(windows(4), curves=curves)
         switch = next(child for child in chart.children if isinstance(child, ipw.ToggleButtons))
         assert switch.value is log
@@ -122,3 +126,42 @@ def test_nothing_to_draw_is_refused() -> None:
         draw(windows(0))
     with pytest.raises(aq.DataError, match="4 windows and 0 curves to draw"):
         draw(windows(4), curves={})
+    with pytest.raises(aq.DataError, match="unknown curve 'buy & hold'.*mean 'buy and hold'"):
+        draw(windows(4), curves={"buy & hold": curve(4, 1.1)})
+
+
+def test_each_curve_has_its_own_colour_whatever_else_is_drawn() -> None:
+    colours = {
+        "buy and hold": style.BENCHMARK,
+        "best static choice, in hindsight": style.LINES[0],
+        "walk-forward": style.EQUITY,
+    }
+    for names in (
+        ["walk-forward"],
+        ["walk-forward", "buy and hold"],
+        ["walk-forward", "best static choice, in hindsight", "buy and hold"],
+    ):
+        curves = {name: curve(4, 1.1 + k) for k, name in enumerate(names)}
+        lines = of_kind(figures(draw(windows(4), curves=curves))[0], bq.Lines)
+        drawn = [name for name in colours if name in names]  # the walk-forward on top
+        assert [line.colors for line in lines] == [[colours[name]] for name in drawn]
+        assert [np.ravel(line.y)[-1] for line in lines] == [curves[name].iloc[-1] for name in drawn]
+
+
+def test_what_depends_on_the_length_of_a_window_has_no_line_of_equals() -> None:
+    longer = windows(4, out_of_sample=[0.1, 0.0, 0.2, 0.3])
+    chart = draw(longer, metric="total_return")
+    promise = figures(chart)[-1]
+    assert of_kind(promise, bq.Lines) == []
+    assert "as in training" not in texts(chart)
+    assert "total return depends on a window&#x27;s length: two scales" in texts(chart)
+    across, up = (axis.scale for axis in promise.axes)
+    assert (across.min, up.min) == pytest.approx((1 - 0.24, -0.024))
+    assert (across.max, up.max) == pytest.approx((4 + 0.24, 0.324))
+
+
+def test_what_is_cut_short_is_left_out_of_the_mean() -> None:
+    mean = of_kind(figures(draw(windows(4), cut=1))[-1], bq.Scatter)[1]
+    assert (mean.x[0], mean.y[0]) == (2, 0.5)
+    assert "mean of whole windows" in texts(draw(windows(4), cut=1))
+    assert len(of_kind(figures(draw(windows(2), cut=1))[-1], bq.Scatter)) == 1

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from ..candles import is_synthetic
-from ..errors import DataError
+from ..errors import DataError, unknown
+from ..walk_reports import HELD, RATES, STATIC, WALKED
 from . import style
 from .chart import TimeAxis, lines_mark, panel_figure, to_dates, value_axis
 from .dashboard import log_switch
@@ -20,7 +21,8 @@ from .parameter_axes import say_parameter
 
 Array = np.ndarray[Any, Any]
 Levels = Mapping[str, Sequence[Any]]
-COLOURS = (style.BENCHMARK, style.LINES[0], style.EQUITY)  # of the curves, the last on top
+# Of the curves that there may be, the last on top.
+COLOURS = {HELD: style.BENCHMARK, STATIC: style.LINES[0], WALKED: style.EQUITY}
 FEW = 6  # values of a parameter that are all named on its axis, at equal distances
 
 
@@ -37,23 +39,26 @@ def walk_chart(
     title: str,
     source: object = None,
     note: str = "",
+    cut: int = 0,
 ) -> WalkChart:
     """Draw a walk-forward.
 
     windows: as `WalkForward.windows`, a row each in time order; levels: the values tried of each
-    swept parameter. curves: one to three of money after each bar, by name and time, the last on
-    top. ``metric``: what chose. ``source``: where the prices come from; one that says "synthetic"
-    puts a badge beside the title. ``note``: in small beside it.
+    swept parameter. curves: money after each bar, by the names in `COLOURS` and time. ``metric``:
+    what chose. ``source``: where the prices come from; one that says "synthetic" puts a badge
+    beside the title. ``note``: in small beside it. ``cut``: so many of the last windows that have
+    both figures are left out of their mean, since their tests are cut short.
 
-    Raises `DataError` where there is nothing to draw.
+    Raises `DataError` where there is nothing to draw, or a curve has another name.
     """
-    if windows.empty or not 1 <= len(curves) <= len(COLOURS):
+    if windows.empty or not curves:
         raise DataError(
             f"{len(windows):,} windows and {len(curves)} curves to draw; expected at least one "
-            f"window, and one to {len(COLOURS)} curves."
+            "window, and one curve."
         )
-    colours = COLOURS[-len(curves) :]
-    drawn = {name: (c, one) for c, (name, one) in zip(colours, curves.items(), strict=True)}
+    if strange := next((name for name in curves if name not in COLOURS), None):
+        raise DataError(unknown("curve", strange, COLOURS))
+    drawn = {name: (c, curves[name]) for name, c in COLOURS.items() if name in curves}
     time = TimeAxis(whole_index([one.index for one in curves.values()]))
     head = style.header(title, synthetic=is_synthetic(source), note=note)
     equity = CurvesPanel(drawn, "Equity out of sample", "equity (quote currency)")
@@ -64,7 +69,7 @@ def walk_chart(
     for place, name in enumerate(levels):
         labelled = place == len(levels) - 1
         parts += _parameter_panel(windows, name, levels[name], time, labelled)
-    parts += _promise_panel(windows, metric)
+    parts += _promise_panel(windows, metric, cut)
     return WalkChart(parts, f"WalkChart({title}, {len(windows):,} windows)")
 
 
@@ -123,8 +128,12 @@ def _value_axis(name: str, values: Sequence[Any]) -> tuple[bq.Axis, dict[Any, fl
     return axis, {value: float(k) for k, value in enumerate(listed)}
 
 
-def _promise_panel(windows: pd.DataFrame, metric: str) -> list[ipw.Widget]:
-    """A dot per window: the metric of its choice in training, and in the test that followed."""
+def _promise_panel(windows: pd.DataFrame, metric: str, cut: int) -> list[ipw.Widget]:
+    """A dot per window: the metric of its choice in training, and in the test that followed.
+
+    A rate has one scale, and a line where it is the same in both. Other metrics depend on the
+    length of the window: each axis has its own scale.
+    """
     both = windows[["in_sample", "out_of_sample"]].astype(float)
     found = both[np.isfinite(both).all(axis=1)]
     heading = "In sample against out of sample"
@@ -132,26 +141,33 @@ def _promise_panel(windows: pd.DataFrame, metric: str) -> list[ipw.Widget]:
         said = f"no window has a {metric.replace('_', ' ')} in both"
         return [style.legend([("○", style.BENCHMARK, said)], heading)]
     x, y = found.to_numpy().T
-    low, high = style.nice_range(np.concatenate([x, y]), 0.08)
-    scales = {
-        "x": bq.LinearScale(min=low, max=high, allow_padding=False),
-        "y": bq.LinearScale(min=low, max=high, allow_padding=False),
-    }
-    ends = np.array([low, high])
+    rate = metric in RATES
+    spread = (
+        {"x": np.concatenate([x, y]), "y": np.concatenate([x, y])} if rate else {"x": x, "y": y}
+    )
+    scales = {}
+    for side, values in spread.items():
+        low, high = style.nice_range(values, 0.08)
+        scales[side] = bq.LinearScale(min=low, max=high, allow_padding=False)
     look: dict[str, Any] = {"scales": scales, "stroke_width": 1.5}
-    marks = [
-        bq.Lines(x=ends, y=ends, colors=[style.BENCHMARK], line_style="dashed", **look),
-        _dots(x, y, style.EQUITY, "circle", 60, look),
-    ]
     left = len(windows) - len(found)
-    entries = [
-        ("●", style.EQUITY, "a window" + (f" ({left:,} without a figure)" if left else "")),
-        ("╌╌", style.BENCHMARK, "as in training"),
-    ]
-    if len(found) > 1:
-        means = x.mean(keepdims=True), y.mean(keepdims=True)
+    entries = [("●", style.EQUITY, "a window" + (f" ({left:,} without a figure)" if left else ""))]
+    marks: list[bq.Mark] = []
+    if rate:
+        ends = np.array([scales["x"].min, scales["x"].max])
+        marks.append(
+            bq.Lines(x=ends, y=ends, colors=[style.BENCHMARK], line_style="dashed", **look)
+        )
+        entries.append(("╌╌", style.BENCHMARK, "as in training"))
+    marks.append(_dots(x, y, style.EQUITY, "circle", 60, look))
+    counted = len(found) - cut
+    if counted > 1:
+        means = x[:counted].mean(keepdims=True), y[:counted].mean(keepdims=True)
         marks.append(_dots(*means, style.LINES[0], "diamond", 130, look))
-        entries.append(("◆", style.LINES[0], "their mean"))
+        entries.append(("◆", style.LINES[0], "mean of whole windows" if cut else "their mean"))
+    if not rate:
+        said = f"{metric.replace('_', ' ')} depends on a window's length: two scales"
+        entries.append(("", style.BENCHMARK, said))
     label = style.metric_label(metric)
     axes = [
         _across(scales["x"], f"in sample: {label}", metric),
