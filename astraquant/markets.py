@@ -128,23 +128,26 @@ def regime_flip(
 ) -> KnownMarket:
     """Returns as in `ar1`, but φ changes its sign every ``every`` bars.
 
-    The oracle's rule knows when. Its figures are those of `ar1`; the position changes in half of
-    the bars, for trends and reversals even out. ``static_sharpe`` is what the better of the two
-    rules that never change can expect: its mean is that of `ar1` times the surplus of its bars.
+    The oracle's rule knows when. Its figures are those of `ar1`, but for the cost at which it
+    breaks even: it turns with probability ½ - arcsin(φ)/π in a bar of φ, ½ + arcsin(φ)/π in one of
+    -φ, on average in half of the bars where both are as many. ``static_sharpe`` is what the better
+    of the two rules that never change can expect: its mean is that of `ar1` times the surplus of
+    its bars.
 
     Raises `DataError` unless -1 < phi < 1 and ``every`` is a whole number from 1 on.
     """
     plan = Plan(bars, seed, volatility, timeframe, start)
     phi, every = check_phi(phi), check_count("every", every)
     signs = np.where(np.arange(plan.bars) // every % 2, -1.0, 1.0)
-    surplus = abs(float(signs.mean()))
-    share = surplus * abs(phi) * math.sqrt(2 / math.pi)
-    oracle = gaussian_figures(abs(phi), 1.0, plan.volatility)
+    surplus = float(signs.mean())
+    share = abs(surplus * phi) * math.sqrt(2 / math.pi)
+    turned = 1 - surplus * 2 * math.asin(phi) / math.pi
+    oracle = gaussian_figures(abs(phi), turned, plan.volatility)
     oracle["static_sharpe"] = share / math.sqrt(1 - share**2)
     answer = (
         f"Each return leans {abs(phi):g} {'towards' if phi >= 0 else 'against'} the last one, and "
         f"the other way round after every {every:,} bars: who knows when "
-        f"{_earns(oracle)}. A rule that never changes earns {oracle['static_sharpe']:.3f} at best"
+        f"{_earns(oracle)}. A rule that never changes can expect {oracle['static_sharpe']:.3f}"
     )
     name = f"regime flip, phi {phi:g} every {every:,} bars"
     return _known(plan, name, plan.autoregressive(phi, signs), oracle, answer)

@@ -209,12 +209,13 @@ class Sweep:
     ) -> PermutationTest:
         """Is the best ``metric`` more than luck? The same sweep on ``n`` shuffled markets tells.
 
-        All bars of the candles, those before ``start`` and after ``end`` too, are put into random
-        order (`permutations.permute_candles` says how) and the whole sweep is run on them, with the
-        same grid and options. p = (1 + markets whose best is at least as good) / (n + 1): small if
-        chance hardly ever finds as much. A market in which no row has a ``metric`` is none of them.
-        The shuffled markets do not rise on average, so a long position in a market that rose beats
-        them without any skill: compare the best with ``buy_and_hold``.
+        The whole sweep is run, with the same grid and options, on markets whose bars are drawn at
+        random, with replacement, from the candles; the evaluated ones from the evaluated ones, the
+        others from the others (`permutations.permute_candles` says how). p = (1 + markets whose
+        best is at least as good) / (n + 1): small if chance hardly ever finds as much. A market in
+        which no row has a ``metric`` is none of them. The shuffled markets do not rise on average,
+        so a long position in a market that rose beats them without any skill: compare the best with
+        the test's ``buy_and_hold``, and heed what its ``answer`` says of holding.
 
         ``block``: bars that stay together, on average. 1, the default, leaves nothing that could be
         foretold. Longer blocks keep volatility in clusters, but also whatever edge lives within

@@ -169,6 +169,18 @@ def test_what_never_changes_earns_the_surplus_of_its_bars(bars, share):
     assert oracle["static_sharpe"] == pytest.approx(mean / math.sqrt(1 - mean**2))
 
 
+def test_a_single_regime_breaks_even_as_what_it_is():
+    costs = [
+        market.oracle["break_even_cost"]
+        for market in (markets.regime_flip(1_000, 0.2, 3_000), markets.ar1(1_000, 0.2))
+    ]
+    assert costs[0] == pytest.approx(costs[1])
+    # Two thirds of the bars lean towards the last one, so that the position turns less often.
+    between = markets.regime_flip(1_500, 0.2, 500).oracle["break_even_cost"]
+    even = markets.regime_flip(1_000, 0.2, 500).oracle["break_even_cost"]
+    assert 1 / between == pytest.approx((1 / costs[0] + 2 / even) / 3)
+
+
 def test_regimes_change_where_they_should(made):
     market, _, _ = made["flip"]
     returns = returns_of(market)

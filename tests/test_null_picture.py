@@ -26,14 +26,22 @@ def made_test(observed: float, null: list[float], metric: str = "sharpe") -> Per
     )  # fmt: skip
 
 
-@given(numbers, st.lists(numbers | st.just(math.nan), min_size=1, max_size=60), st.booleans())
-def test_every_market_is_in_a_bar_and_the_observed_best_in_view(
-    observed: float, null: list[float], lower: bool
+@given(
+    numbers,
+    st.lists(numbers | st.just(math.nan), min_size=1, max_size=60),
+    st.booleans(),
+    numbers | st.just(math.nan),
+)
+def test_every_market_is_in_a_bar_and_the_lines_in_view(
+    observed: float, null: list[float], lower: bool, held: float
 ) -> None:
     test = made_test(observed, null, "fees_paid" if lower else "sharpe")
+    test = dataclasses.replace(test, buy_and_hold=held)
     widget = null_chart(test)
     (figure,) = figures(widget)
-    (bars,), (line,), (label,) = (of_kind(figure, k) for k in (bq.Bars, bq.Lines, bq.Label))
+    (bars,) = of_kind(figure, bq.Bars)
+    (line, *thin), (label, *lower_label) = (of_kind(figure, k) for k in (bq.Lines, bq.Label))
+    assert len(thin) == len(lower_label) == (not math.isnan(held))
     known = [value for value in null if not math.isnan(value)]
     beaten = [v for v in known if (v <= observed if lower else v >= observed)]
     assert bars.y.sum(axis=1).tolist() == [len(known) - len(beaten), len(beaten)]
@@ -43,6 +51,12 @@ def test_every_market_is_in_a_bar_and_the_observed_best_in_view(
     assert x.min < line.x[0] == line.x[1] == observed < x.max
     assert bars.y.sum(axis=0).max() < line.y[1] < y.max
     assert label.align == ("start" if observed < (x.min + x.max) / 2 else "end")
+    for other, text in zip(thin, lower_label, strict=True):
+        assert x.min < other.x[0] == other.x[1] == held < x.max
+        assert other.stroke_width < line.stroke_width
+        assert bars.y.sum(axis=0).max() < text.y[0] < label.y[0]
+        assert text.text[0].startswith("holding: ")
+    assert ("buying once and holding" in texts(widget)) == bool(thin)
     assert f"({len(beaten):,})" in texts(widget)
     assert ("no value" in texts(widget)) == (len(known) < len(null))
     assert len(figure.axes[0].tick_values) >= 1
@@ -50,7 +64,7 @@ def test_every_market_is_in_a_bar_and_the_observed_best_in_view(
 
 
 def test_bars_lie_where_their_values_are() -> None:
-    null = [0.1, 0.11, 0.12, 0.4, 0.9, 1.3, 1.31]
+    null = [0.103, 0.11, 0.12, 0.404, 0.904, 1.304, 1.31]  # none on an edge
     (figure,) = figures(null_chart(made_test(1.0, null)))
     (bars,) = of_kind(figure, bq.Bars)
     width = bars.x[1] - bars.x[0]
@@ -69,10 +83,19 @@ def test_words_units_and_the_badge() -> None:
     (figure,) = figures(widget)
     assert figure.axes[0].label == "best total return (%)"
     assert figure.axes[0].tick_format.endswith("%")
-    assert list(of_kind(figure, bq.Label)[0].text) == ["observed best: total return 34%"]
+    assert list(of_kind(figure, bq.Label)[0].text) == ["observed best: total return 34.50%"]
     assert repr(widget) == "NullChart(ma_cross, best total_return, p = 0.05, 3 markets)"
     labelled = null_chart(dataclasses.replace(test, source="synthetic market: random walk"))
     assert "synthetic prices" in texts(labelled)
+
+
+@pytest.mark.parametrize("null", [[1.0, 9.0], [1.0, 4.0, 9.0], [-1.0, 0.0, 2.0, 9.0, 12.0]])
+def test_a_few_markets_make_narrow_bars(null: list[float]) -> None:
+    (figure,) = figures(null_chart(made_test(5.0, null)))
+    (bars,) = of_kind(figure, bq.Bars)
+    span, scale = max(null) - min(null), figure.axes[0].scale
+    assert bars.x[1] - bars.x[0] < span / 6
+    assert scale.max - scale.min < 2 * span
 
 
 @pytest.mark.parametrize("null", [[math.nan], [math.nan] * 30, [2.0] * 30])

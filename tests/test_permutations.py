@@ -15,9 +15,9 @@ from test_backtesting import markets as tables
 from test_backtesting import random_walk, ups
 
 import astraquant as aq
-from astraquant import markets
+from astraquant import markets, strategies
 from astraquant.candles import PRICES, check_candles, is_synthetic
-from astraquant.permutations import permute_candles
+from astraquant.permutations import HELD, PermutationTest, permute_candles
 from astraquant.strategies import ma_cross, momentum
 
 
@@ -107,7 +107,7 @@ def test_gaps_stay_where_they_are_and_other_columns_do_not():
     made = permute_candles(candles, np.random.default_rng(1))
     pd.testing.assert_frame_equal(aq.find_gaps(made), aq.find_gaps(candles))
     assert list(made.columns) == ["open", "high", "low", "close", "volume"]
-    told = "synthetic: the bars of Binance archive in random order"
+    told = "synthetic: bars drawn at random from Binance archive"
     assert made.attrs == {"source": told, "symbol": "BTCUSDT"}
     assert candles.attrs["source"] == "Binance archive"
 
@@ -115,11 +115,11 @@ def test_gaps_stay_where_they_are_and_other_columns_do_not():
 @pytest.mark.parametrize(
     ("bars", "block", "text"),
     [
-        (1, 1, r"1 candle\(s\); expected at least 2"),
+        (1, 1, r"1 candle\(s\) to draw from; expected at least 2"),
         (
             50,
             50,
-            "block=50; expected a mean length of at least 1 bar, shorter than the table of 50",
+            "block=50; expected a mean length of at least 1 bar, shorter than the 50 bars to draw",
         ),
         (50, 0.5, "block=0.5"),
         (50, math.nan, "block=nan"),
@@ -138,6 +138,46 @@ def test_prices_that_leave_the_range_of_numbers_are_refused():
         permute_candles(candles, np.random.default_rng(0))
 
 
+def test_prices_have_eight_decimals():
+    candles = random_walk(400, 7)
+    for block in (1, 5):
+        made = permute_candles(candles, np.random.default_rng(3), block)[list(PRICES)].to_numpy()
+        assert (made == np.round(made, 8)).all()
+
+
+@given(tables(most=40).filter(lambda t: len(t) > 5), st.data(), st.floats(1, 3))
+def test_each_part_is_drawn_from_itself(candles, data, block):
+    first = data.draw(st.integers(0, len(candles) - 4))
+    last = data.draw(st.integers(first + 4, len(candles)))
+    start = candles.index[first]
+    end = None if last == len(candles) else candles.index[last]
+    made = permute_candles(candles, np.random.default_rng(1), block, start=start, end=end)
+    assert check_candles(made) is made
+    pd.testing.assert_frame_equal(made.iloc[:1], candles.iloc[:1])
+    original, found = ratios_of(candles), ratios_of(made)
+    for begin, stop in ((1, first), (max(first, 1), last), (last, len(candles))):
+        part = slice(begin - 1, stop - 1)
+        if begin < stop:
+            known = original[part] / [*[original[part, 3].mean()] * 4, 1.0]
+            near = np.isclose(found[part][:, None], known[None], rtol=3e-6, atol=0).all(axis=2)
+            assert near.any(axis=1).all()
+
+
+def test_a_start_and_an_end_that_cut_nothing_change_nothing():
+    candles = random_walk(200, 4)
+    whole = permute_candles(candles, np.random.default_rng(2), 3)
+    for start, end in ((candles.index[0], None), ("1999-01-01", "2099-01-01")):
+        cut = permute_candles(candles, np.random.default_rng(2), 3, start=start, end=end)
+        pd.testing.assert_frame_equal(whole, cut, check_exact=True)
+
+
+def test_one_evaluated_bar_is_too_few():
+    candles = random_walk(200, 4)
+    for span in ({"start": candles.index[-1]}, {"end": candles.index[1]}, {"start": "2099-01-01"}):
+        with pytest.raises(aq.DataError, match=r"[01] candle\(s\) to draw from"):
+            permute_candles(candles, np.random.default_rng(0), **span)
+
+
 # The test
 
 
@@ -149,7 +189,9 @@ def test_the_null_is_the_same_search_on_permuted_tables():
     for metric in ("total_return", "fees_paid"):
         test = result.permutation_test(5, metric=metric, block=3, seed=8)
         assert test.observed == result.best(metric)[metric]
-        tables = [permute_candles(candles, np.random.default_rng([8, k]), 3) for k in range(5)]
+        part = {name: options[name] for name in ("start", "end")}
+        draws = [np.random.default_rng([8, k]) for k in range(5)]
+        tables = [permute_candles(candles, draw, 3, **part) for draw in draws]
         by_hand = [sweep_of(table, **options).best(metric)[metric] for table in tables]
         assert test.null.tolist() == by_hand
         better = [
@@ -197,6 +239,92 @@ def test_on_random_walks_p_is_about_uniform():
         assert (found <= level + 1e-9).mean() == pytest.approx(level, abs=3 * spread)
 
 
+def test_a_calm_time_before_the_evaluated_one_does_not_matter():
+    found = []
+    for seed in range(30):
+        draw = np.random.default_rng([7, seed]).standard_normal(3_000)
+        closes = 100 * np.cumprod(1 + draw * np.repeat([0.001, 0.01], [2_500, 500]))
+        candles = naive.candle_table(np.r_[100.0, closes[:-1]], closes)
+        result = sweep_of(candles, start=candles.index[2_500])
+        found.append(result.permutation_test(19, metric="total_return", seed=seed).p_value)
+    assert np.mean(found) == pytest.approx(0.525, abs=3 * 0.288 / math.sqrt(30))
+    for level in (0.1, 0.5):
+        spread = math.sqrt(level * (1 - level) / 30)
+        share = (np.array(found) <= level + 1e-9).mean()
+        assert share == pytest.approx(level, abs=3 * spread)
+
+
+# Holding
+
+
+def rising(seed, drift=0.001):
+    """A random walk with a drift: nothing to know but that it rises."""
+    closes = 100 * np.cumprod(1 + drift + 0.01 * np.random.default_rng(seed).standard_normal(600))
+    return naive.candle_table(np.r_[100.0, closes[:-1]], closes)
+
+
+@pytest.mark.parametrize("fill", ["open", "close"])
+def test_holding_is_the_run_that_holds(fill):
+    candles, options = rising(3), {"fill": fill, "slippage": 0.001}
+    if fill == "close":  # at the open, one with a warm-up would buy a bar sooner than the contract
+        options["start"] = candles.index[30]
+    result = aq.sweep(
+        candles, momentum, window=[3, 9], cost=[0.0, 0.002], timeframe=["5m", "15m"],
+        stop_loss=0.01, **options,
+    )  # fmt: skip
+    held = [
+        aq.backtest(candles, strategies.buy_and_hold, cost=cost, timeframe=frame, **options)
+        for cost in (0.0, 0.002)
+        for frame in ("5m", "15m")
+    ]
+    for metric in sorted(HELD):
+        test = result.permutation_test(1, metric=metric)
+        assert test.buy_and_hold == pytest.approx(max(run.metrics[metric] for run in held))
+    for metric in ("win_rate", "turnover", "exposure"):
+        assert math.isnan(result.permutation_test(1, metric=metric).buy_and_hold)
+
+
+def test_a_drift_is_named():
+    words = "the shuffled markets do not rise, so the drift counts as skill here"
+    test = sweep_of(rising(1), direction="long").permutation_test(3)
+    holding = f"{test.buy_and_hold:.2f}"
+    assert test.answer.startswith(f"{test.verdict}. Holding has {holding}")
+    assert test.answer.endswith(f": {words}")
+    html = test._repr_html_()
+    assert f"; holding has {holding}." in html and "do not rise on average" not in html
+    rate = sweep_of(rising(1), direction="long").permutation_test(3, metric="win_rate")
+    assert rate.answer == f"{rate.verdict}. {words.capitalize()}"
+    assert "holding has" not in rate._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("observed", "held", "direction", "rise", "said"),
+    [
+        (3.0, 2.0, "long", 0.1, "Holding has 2.00: the shuffled markets do not rise, so "),
+        (
+            2.0,
+            2.0,
+            "both",
+            0.1,
+            "Holding has 2.00, at least as good: the shuffled markets do not rise",
+        ),
+        (3.0, 2.0, "both", 0.1, ""),
+        (3.0, -2.0, "long", -0.1, ""),
+        (-3.0, -2.0, "both", -0.1, "Holding has -2.00, at least as good"),
+        (3.0, -2.0, "short", -0.1, "Holding has -2.00: the shuffled markets do not fall, so "),
+        (3.0, math.nan, "long", 0.1, "The shuffled markets do not rise"),
+        (3.0, math.nan, "both", 0.1, ""),
+    ],
+)
+def test_when_holding_is_named(observed, held, direction, rise, said):
+    test = PermutationTest(
+        0.5, observed, np.zeros(1), "sharpe", 1, 0, 1, 5, "ma_cross", "a day",
+        buy_and_hold=held, direction=direction, rise=rise,
+    )  # fmt: skip
+    assert test.drift.startswith(said) and bool(test.drift) == bool(said)
+    assert test.answer == (f"{test.verdict}. {test.drift}" if said else test.verdict)
+
+
 def test_a_shuffled_market_without_a_value_did_not_beat():
     candles = random_walk(120, 5)
     highest = float(candles["close"].iloc[:-2].max())  # which few of the others reach
@@ -231,7 +359,15 @@ def test_a_sweep_without_a_value_is_refused():
         result.permutation_test(3)
 
 
-def test_an_interrupt_passes_and_leaves_all_as_it_was():
+@pytest.fixture
+def interruptible():
+    """SIGINT raises, even if pytest was started in the background and would ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_passes_and_leaves_all_as_it_was(interruptible):
     calls = []
 
     @aq.strategy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import bqplot as bq
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 MOST_BINS = 30
 FEWEST_BINS = 12  # in view, so that a single bar is no wall
+ROOM = 1.32  # the axis goes so far beyond the highest bar: two labels stand there
+ROUGHEST = 16  # of few values Freedman and Diaconis would make two wide bars
 
 
 class NullChart(style.Chart):
@@ -30,17 +33,19 @@ def null_chart(test: PermutationTest) -> NullChart:
     """Draw a permutation test.
 
     Bars count the shuffled markets by their best; those at least as good as the observed best,
-    which is a line, have another colour. Markets without a value can't be drawn and are counted in
-    the legend. Candles that say "synthetic" get a badge beside the title.
+    which is a line, have another colour. A thinner line is what holding has, where there is such a
+    figure. Markets without a value can't be drawn and are counted in the legend. Candles that say
+    "synthetic" get a badge beside the title.
     """
     known = test.null[np.isfinite(test.null)]
-    edges = _edges(known, test.observed)
+    lines = np.array([test.observed, test.buy_and_hold])
+    edges = _edges(known, lines[np.isfinite(lines)])
     beaten = at_least_as_good(known, test.observed, test.metric)
     counts = [np.histogram(values, edges)[0] for values in (known[~beaten], known[beaten])]
     most = float(max(np.sum(counts, axis=0).max(), 1))
     scales = {
         "x": bq.LinearScale(min=edges[0], max=edges[-1], allow_padding=False),
-        "y": bq.LinearScale(min=0.0, max=1.2 * most, allow_padding=False),
+        "y": bq.LinearScale(min=0.0, max=ROOM * most, allow_padding=False),
     }
     bars = bq.Bars(
         x=(edges[:-1] + edges[1:]) / 2,
@@ -50,7 +55,9 @@ def null_chart(test: PermutationTest) -> NullChart:
         colors=[style.BENCHMARK, style.DRAWDOWN],
         padding=0.08,
     )
-    marks = [bars, *_observed(test, edges, most, scales)]
+    marks = [bars, *_line(test, 0, edges, scales)]
+    if math.isfinite(test.buy_and_hold):
+        marks += _line(test, 1, edges, scales)
     figure = panel_figure(marks, _axes(test.metric, edges, scales), 300, bottom=52)
     trials = f"{test.trials:,} trial{'' if test.trials == 1 else 's'}"
     note = f"{test.strategy} · {trials} · {test.days}"
@@ -60,48 +67,57 @@ def null_chart(test: PermutationTest) -> NullChart:
     return NullChart([head, legend, figure], f"NullChart({told})")
 
 
-def _edges(known: Array, observed: float) -> Array:
-    """Equal bins over all values and the observed one, their width a round number.
+def _edges(known: Array, lines: Array) -> Array:
+    """Equal bins over all values and the lines, their width a round number.
 
-    The width is Freedman and Diaconis', but no more than `MOST_BINS` are filled.
+    The width is Freedman and Diaconis', but goes at most `MOST_BINS` times into the span, and is
+    the next round number from a `ROUGHEST` of it on if that is less.
     """
-    values = np.append(known, observed)
+    values = np.append(known, lines)
     low, high = float(values.min()), float(values.max())
     span = high - low
     if span == 0.0:
         span = abs(low) or 1.0
     quartiles = np.quantile(values, [0.25, 0.75])
     wished = 2 * float(quartiles[1] - quartiles[0]) / float(np.cbrt(len(values)))
-    width = style.nice_step(span, max(1, min(MOST_BINS, int(span / wished) if wished else 1)))
+    count = int(span / max(wished, span / MOST_BINS))
+    width = style.nice_step(span, max(count, ROUGHEST))
     first, last = int(np.floor(low / width)), int(np.floor(high / width)) + 1
     few = max(0, FEWEST_BINS - (last - first))
     room = max(1, (few + 1) // 2)
     return np.arange(first - room, last + room + 1) * width
 
 
-def _observed(
-    test: PermutationTest, edges: Array, most: float, scales: dict[str, Any]
-) -> list[bq.Mark]:
-    """A line at the observed best, and its label on the side that has more room."""
-    at, middle = test.observed, (edges[0] + edges[-1]) / 2
+def _line(test: PermutationTest, place: int, edges: Array, scales: dict[str, Any]) -> list[bq.Mark]:
+    """A line at the observed best (0) or at what holding has (1), and its label.
+
+    The label is on the side that has more room; that of holding, the lower one, on the side where
+    the other line does not cross it, if there is any room.
+    """
+    name, at, colour, width = (
+        ("observed best", test.observed, style.EQUITY, 2.5),
+        ("holding", test.buy_and_hold, style.TEXT, 1.2),
+    )[place]
+    top, share = scales["y"].max, (at - edges[0]) / (edges[-1] - edges[0])
+    left = share < (0.5 if place == 0 else 0.7 if at >= test.observed else 0.3)
     line = bq.Lines(
         x=np.array([at, at]),
-        y=np.array([0.0, 1.16 * most]),
+        y=np.array([0.0, (0.97, 0.88)[place] * top]),
         scales=scales,
-        colors=[style.EQUITY],
-        stroke_width=2.5,
+        colors=[colour],
+        stroke_width=width,
     )
     text = say_value(at, test.metric, float(edges[-1] - edges[0]))
     label = bq.Label(
         x=np.array([at]),
-        y=np.array([1.1 * most]),
-        text=[f"observed best: {text}"],
+        y=np.array([(0.92, 0.82)[place] * top]),
+        text=[f"{name}: {text}"],
         scales=scales,
         colors=[style.TEXT],
         default_size=13,
-        font_weight="bold",
-        align="start" if at < middle else "end",
-        x_offset=8 if at < middle else -8,
+        font_weight="normal" if place else "bold",
+        align="start" if left else "end",
+        x_offset=8 if left else -8,
     )
     return [line, label]
 
@@ -113,6 +129,8 @@ def _entries(test: PermutationTest, known: int) -> list[tuple[str, str, str]]:
         ("■", style.DRAWDOWN, f"at least as good ({beaten:,})"),
         ("┃", style.EQUITY, "observed on the candles as they are"),
     ]
+    if math.isfinite(test.buy_and_hold):
+        entries.append(("│", style.TEXT, "buying once and holding"))
     if known < len(test.null):
         entries.append(("", style.TEXT, f"no value ({len(test.null) - known:,}): not as good"))
     return entries

@@ -20,8 +20,10 @@ def test_on(market, n, **options):
     return sweep.permutation_test(n, **options)
 edge = test_on(aq.markets.ar1(1_500, 0.15, seed=1), 199)
 luck = test_on(aq.markets.random_walk(1_500, seed=5), 99, metric="total_return")
+risen = aq.sweep(aq.markets.random_walk(1_500, seed=9).candles, momentum, window=[1, 2, 3, 5, 8])
+few = risen.permutation_test(5)
 """
-CELLS = [DATA, "edge", "edge.plot()", "luck.plot()"]
+CELLS = [DATA, "edge", "edge.plot()", "luck.plot()", "few.plot()"]
 
 
 @pytest.fixture
@@ -39,12 +41,14 @@ def test_a_permutation_test_is_drawn_readable_in_both_themes(
     open_notebook(page, lab, notebook)
     page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
     axes = page.locator(AXES)
-    expect(axes).to_have_count(2, timeout=PATIENCE)
+    expect(axes).to_have_count(3, timeout=PATIENCE)
     page.wait_for_function(READY, timeout=PATIENCE)
     show_whole(page)
     expect(page.locator(BAD_WIDGETS)).to_have_count(0, timeout=PATIENCE)
-    expect(page.get_by_text("synthetic prices")).to_have_count(2)
-    expect(page.get_by_text("observed best: sharpe")).to_be_visible()
+    expect(page.get_by_text("synthetic prices")).to_have_count(3)
+    for text in ("observed best: sharpe", "holding: sharpe"):
+        expect(page.get_by_text(text)).to_have_count(2)
+    expect(page.get_by_text("so the drift counts as skill here").last).to_be_visible()
     expect(page.get_by_text("do not rise on average")).to_be_visible()
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
