@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import runpy
 
 import naive
 import numpy as np
@@ -268,28 +269,27 @@ def swept(candles, rule, **grid):
     return aq.sweep(candles, rule, **(grid or {"window": [2, 3]})).honesty().tried
 
 
-def test_a_strategy_that_is_defined_again_is_the_same_until_it_is_changed():
+def test_a_strategy_that_is_defined_again_is_the_same_until_it_is_changed(tmp_path):
     candles = random_walk(600, 79)
-
-    def tried(source, **names):
-        space = {"aq": aq, "sma": sma, "ema": ema, "__name__": "cell", **names}
-        exec(source, space)
-        return swept(candles, space["rule"])
-
+    file = tmp_path / "cell.py"
     head = "@aq.strategy\ndef rule(candles, window: int = 2):\n    'One.'\n    return "
+    mean = "def mean(c, n):\n    return ema(c, n)\n"
+
+    def tried(rule, before=""):
+        source = "import astraquant as aq\nfrom astraquant.indicators import ema, sma\n"
+        file.write_text(source + before + rule)
+        return swept(candles, runpy.run_path(str(file))["rule"])
+
     assert tried(head + "candles.close > sma(candles.close, window)") == 2
     assert tried(head + "candles.close > sma(candles.close, window)") == 2
     assert tried(head.replace("One", "Two") + "candles.close > sma(candles.close, window)") == 2
     assert tried(head + "candles.close > sma(candles.open, window)") == 4
     assert tried(head + "candles.close > sma(candles.open, window) * 1.01") == 6
-    assert tried(head + "candles.close > sma(candles.open, window) * K", K=1.01) == 8
-    assert tried(head + "candles.close > sma(candles.open, window) * K", K=1.02) == 10
-    helper = "def mean(c, n):\n    return ema(c, n)\n"
-    assert tried(helper + head + "candles.close > mean(candles.close, window)") == 12
-    assert (
-        tried(helper.replace("ema", "sma") + head + "candles.close > mean(candles.close, window)")
-        == 14
-    )
+    assert tried(head + "candles.close > sma(candles.open, window) * K", "K = 1.01\n") == 8
+    assert tried(head + "candles.close > sma(candles.open, window) * K", "K = 1.02\n") == 10
+    assert tried(head + "candles.close > mean(candles.close, window)", mean) == 12
+    other = mean.replace("ema", "sma")
+    assert tried(head + "candles.close > mean(candles.close, window)", other) == 14
 
 
 def test_what_surrounds_a_function_belongs_to_it():
