@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nbformat
 import pytest
 from conftest import Lab, Shoot
+from pictures import assert_readable, draw_all, set_theme, write_notebook
 from playwright.sync_api import Page, expect
-from test_notebooks import BAD_WIDGETS, PATIENCE, READY, open_notebook, show_whole
 
 DATA = """
 import numpy as np, pandas as pd
@@ -37,45 +36,12 @@ CELLS = [
     "heatmap_chart(plane, metric='total_return', title='ma_cross', mark_best=(47, 48))",
     "line_chart(plane[5], metric='sharpe', title='short 5')",
 ]
-AXES = ".bqplot > svg.svg-background"
-# Texts of a picture that reach beyond its frame, or ticks of one axis that touch.
-CLIPPED = """svgs => svgs.flatMap(svg => {
-    const frame = svg.getBoundingClientRect();
-    return [...svg.querySelectorAll('text')].filter(text => {
-        const box = text.getBoundingClientRect();
-        return box.width && (box.left < frame.left - 1 || box.right > frame.right + 1
-            || box.top < frame.top - 1 || box.bottom > frame.bottom + 1);
-    }).map(text => text.textContent);
-})"""
-TOUCHING = """svgs => svgs.flatMap(svg => [...svg.querySelectorAll('.axis')]).flatMap(axis => {
-    const boxes = [...axis.querySelectorAll('.tick text')].map(t => t.getBoundingClientRect());
-    return boxes.filter((a, i) => boxes.some((b, j) => j > i
-        && a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom))
-        .map(() => axis.textContent);
-})"""
-# Texts that hardly differ from the page behind them (WCAG contrast below 3).
-FAINT = """svgs => {
-    const light = colour => {
-        const [r, g, b] = colour.match(/[\\d.]+/g).map(c => c / 255)
-            .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
-    };
-    const page = document.querySelector('.jp-NotebookPanel-notebook');
-    const back = light(getComputedStyle(page).backgroundColor);
-    return svgs.flatMap(svg => [...svg.querySelectorAll('.axis text')]).filter(text => {
-        const front = light(getComputedStyle(text).fill);
-        return text.textContent && Math.max(front, back) / Math.min(front, back) < 3;
-    }).map(text => text.textContent + ' in ' + getComputedStyle(text).fill);
-}"""
 
 
 @pytest.fixture
 def notebook(project: Path) -> str:
     """A notebook of all pictures, in the project that the lab serves."""
-    written = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
-    written.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(written, project / "notebooks" / "charts.ipynb")
-    return "charts.ipynb"
+    return write_notebook(project, "charts.ipynb", CELLS)
 
 
 def test_pictures_are_drawn_readable_and_answer_a_click(
@@ -83,13 +49,7 @@ def test_pictures_are_drawn_readable_and_answer_a_click(
 ) -> None:
     complaints: list[str] = []
     page.on("console", lambda m: complaints.append(m.text) if "attribute" in m.text else None)
-    open_notebook(page, lab, notebook)
-    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
-    axes = page.locator(AXES)
-    expect(axes).to_have_count(6, timeout=PATIENCE)
-    page.wait_for_function(READY, timeout=PATIENCE)
-    show_whole(page)
-    expect(page.locator(BAD_WIDGETS)).to_have_count(0, timeout=PATIENCE)
+    axes = draw_all(page, lab, notebook, 6)
     expect(page.get_by_text("synthetic prices")).to_be_visible()
     price = page.locator(".bqplot").first
     expect(price.locator("path.dot")).to_have_count(10)
@@ -103,11 +63,7 @@ def test_pictures_are_drawn_readable_and_answer_a_click(
     expect(page.get_by_text("short 15, long 105 → total return")).to_be_visible()
 
     for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-        light = str(theme == "light").lower()
-        page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
-        assert axes.evaluate_all(CLIPPED) == []
-        assert axes.evaluate_all(TOUCHING) == []
-        assert axes.evaluate_all(FAINT) == []
+        set_theme(page, theme)
+        assert_readable(axes)
         shoot(page, f"charts_{theme}")
     assert complaints == []

@@ -5,11 +5,10 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import nbformat
 import pytest
 from conftest import Lab, Shoot
+from pictures import AXES, assert_readable, set_theme, write_notebook
 from playwright.sync_api import Browser, Locator, Page, expect
-from test_charts import AXES, CLIPPED, FAINT, TOUCHING
 from test_explorer import AT_REST
 from test_live import RUN_ALL, kernel
 from test_notebooks import BAD_WIDGETS, PATIENCE, READY, open_notebook, show_whole
@@ -42,10 +41,7 @@ TABS = ["Equity", "Returns", "Exposure and costs", "Trades", "Passport"]
 @pytest.fixture
 def notebook(project: Path) -> str:
     """A notebook of dashboards, in the project that the lab serves."""
-    written = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
-    written.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(written, project / "notebooks" / "dashboard.ipynb")
-    return "dashboard.ipynb"
+    return write_notebook(project, "dashboard.ipynb", CELLS)
 
 
 def figures(page: Page, name: str) -> dict[str, str]:
@@ -63,15 +59,7 @@ def check_axes(page: Page) -> None:
     page.wait_for_function(DRAWN, timeout=PATIENCE)
     page.locator(".astraquant-chart").first.evaluate(AT_REST)
     axes = page.locator(f"{AXES}:visible")
-    assert axes.evaluate_all(CLIPPED) == []
-    assert axes.evaluate_all(TOUCHING) == []
-    assert axes.evaluate_all(FAINT) == []
-
-
-def set_theme(page: Page, theme: str) -> None:
-    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-    light = str(theme == "light").lower()
-    page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
+    assert_readable(axes)
 
 
 def test_a_dashboard_shows_the_result_and_obeys(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ast
 
-import nbformat
 import pytest
 from conftest import Lab, Shoot
+from pictures import AXES, CLIPPED, FAINT, TOUCHING, set_theme, write_notebook
 from playwright.sync_api import Locator, Page, expect
-from test_charts import AXES, CLIPPED, FAINT, TOUCHING
 from test_live import RUN_ALL, kernel, wait_for_kernel
 from test_notebooks import BAD_WIDGETS, PATIENCE, READY, open_notebook, show_whole
 
@@ -61,10 +60,7 @@ AREA = ".plotarea_background"
 @pytest.fixture
 def notebook(project) -> str:  # type: ignore[no-untyped-def]
     """A notebook of one explorer, in the project that the lab serves."""
-    written = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
-    written.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(written, project / "notebooks" / "explorer.ipynb")
-    return "explorer.ipynb"
+    return write_notebook(project, "explorer.ipynb", CELLS)
 
 
 def shows(page: Page, call: str, **choice: object) -> None:
@@ -99,9 +95,7 @@ def show_both_themes(page: Page, shoot: Shoot, name: str) -> None:
     """Hold what is written on the axes to the rules, and take a picture, in each theme."""
     axes = page.locator(AXES)
     for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-        light = str(theme == "light").lower()
-        page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
+        set_theme(page, theme)
         page.locator(".astraquant-explorer").evaluate(AT_REST)
         for rule in (CLIPPED, TOUCHING, FAINT, REPEATED):
             assert axes.evaluate_all(rule) == [], rule

@@ -5,11 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-import nbformat
 import pytest
 from conftest import Lab, Shoot
+from pictures import AXES, assert_readable, set_theme, write_notebook
 from playwright.sync_api import Page, expect
-from test_charts import AXES, CLIPPED, FAINT, TOUCHING
 from test_notebooks import (
     BAD_WIDGETS,
     CELLS,
@@ -55,10 +54,7 @@ RUN_ALL = "void window.jupyterapp.commands.execute('notebook:run-all-cells')"
 @pytest.fixture
 def notebook(project: Path) -> str:
     """A notebook of one live chart, in the project that the lab serves."""
-    written = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-    written.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(written, project / "notebooks" / "live.ipynb")
-    return "live.ipynb"
+    return write_notebook(project, "live.ipynb", [CELL])
 
 
 def kernel(page: Page, code: str, *names: str) -> list[str]:
@@ -78,13 +74,9 @@ def wait_for_kernel(page: Page, condition: str) -> None:
 
 def show_both_themes(page: Page, shoot: Shoot, name: str) -> None:
     for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-        light = str(theme == "light").lower()
-        page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
+        set_theme(page, theme)
         axes = page.locator(AXES)
-        assert axes.evaluate_all(CLIPPED) == []
-        assert axes.evaluate_all(TOUCHING) == []
-        assert axes.evaluate_all(FAINT) == []
+        assert_readable(axes)
         shoot(page, f"{name}_{theme}")
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nbformat
 import pytest
 from conftest import Lab, Shoot
+from pictures import CLIPPED, TOUCHING, assert_readable, draw_all, set_theme, write_notebook
 from playwright.sync_api import Page, expect
-from test_charts import AXES, CLIPPED, FAINT, TOUCHING
-from test_notebooks import BAD_WIDGETS, PATIENCE, READY, open_notebook, show_whole
 
 DATA = """
 import astraquant as aq
@@ -31,34 +29,21 @@ CELLS = [DATA, "luck.plot()", "edge.plot()", "alone.plot()"]
 @pytest.fixture
 def notebook(project: Path) -> str:
     """A notebook of three sweeps, in the project that the lab serves."""
-    written = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
-    written.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(written, project / "notebooks" / "luck_picture.ipynb")
-    return "luck_picture.ipynb"
+    return write_notebook(project, "luck_picture.ipynb", CELLS)
 
 
 def test_overfitting_is_drawn_readable_in_both_themes(
     notebook: str, lab: Lab, page: Page, shoot: Shoot
 ) -> None:
-    open_notebook(page, lab, notebook)
-    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
-    axes = page.locator(AXES)
-    expect(axes).to_have_count(6, timeout=PATIENCE)
-    page.wait_for_function(READY, timeout=PATIENCE)
-    show_whole(page)
-    expect(page.locator(BAD_WIDGETS)).to_have_count(0, timeout=PATIENCE)
+    axes = draw_all(page, lab, notebook, 6)
     expect(page.get_by_text("synthetic prices")).to_have_count(3)
     expect(page.get_by_text("Nothing to draw:")).to_be_visible()
     expect(page.locator(".bqplot").first.locator("path.dot")).to_have_count(2_000)
     left, right = (page.locator(".bqplot").nth(k) for k in (0, 1))
     for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-        light = str(theme == "light").lower()
-        page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
+        set_theme(page, theme)
         shoot(page, f"luck_{theme}")
-        assert axes.evaluate_all(CLIPPED) == []
-        assert axes.evaluate_all(TOUCHING) == []
-        assert axes.evaluate_all(FAINT) == []
+        assert_readable(axes)
     assert left.bounding_box()["x"] < right.bounding_box()["x"]  # type: ignore[index]
     page.set_viewport_size({"width": 860, "height": 2_600})
     page.wait_for_function(

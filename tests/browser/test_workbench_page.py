@@ -5,11 +5,10 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import nbformat
 import pytest
 from conftest import Lab, Shoot
+from pictures import AXES, CLIPPED, FAINT, TOUCHING, set_theme, write_notebook
 from playwright.sync_api import Page, expect
-from test_charts import AXES, CLIPPED, FAINT, TOUCHING
 from test_explorer import AT_REST, REPEATED, TABLE, handle
 from test_live import RUN_ALL, kernel
 from test_notebooks import BAD_WIDGETS, PATIENCE, READY, open_notebook, show_whole
@@ -51,10 +50,7 @@ def figures(name, **options):
 @pytest.fixture
 def notebook(project: Path) -> str:
     """A notebook of two workbenches, in the project that the lab serves."""
-    written = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
-    written.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(written, project / "notebooks" / "workbench.ipynb")
-    return "workbench.ipynb"
+    return write_notebook(project, "workbench.ipynb", CELLS)
 
 
 def shows(page: Page, heading: str, name: str, **options: object) -> None:
@@ -114,9 +110,7 @@ def test_strategies_are_chosen_by_name_and_show_what_backtest_says(
 def show_both_themes(page: Page, shoot: Shoot, name: str) -> None:
     """Hold what is written on the axes to the rules, and take a picture, in each theme."""
     for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-        light = str(theme == "light").lower()
-        page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
+        set_theme(page, theme)
         for bench in page.locator(".astraquant-explorer").all():
             bench.evaluate(AT_REST)
             for rule in (CLIPPED, TOUCHING, FAINT, REPEATED):
