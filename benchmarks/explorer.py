@@ -9,7 +9,6 @@ equity, drawdown and figures have all changed and are painted. Run it with
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
 import sys
 import tempfile
@@ -118,9 +117,8 @@ def report(found: Sequence[Seen]) -> Iterator[str]:
         "from the key that moves a slider by one step until price lines, equity, drawdown and "
         "figures have all changed and that frame is painted.\n"
     )
-    yield f"- Date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
-    yield f"- Machine: {harness.machine()}"
-    yield f"- Load (processes running, 1 minute) at the end: {os.getloadavg()[0]:.1f}\n"
+    yield from harness.circumstances()
+    yield ""
     yield "| bars | steps | p50 | p95 | max | target (p95) |"
     yield "|---|--:|--:|--:|--:|--:|"
     for seen in found:

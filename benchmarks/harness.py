@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import gc
 import math
 import os
@@ -10,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,6 +123,20 @@ def write_section(path: Path, name: str, lines: Iterable[str]) -> None:
         text = f"{text.rstrip()}\n\n{begin}{end}"
     before, _, rest = text.partition(begin)
     path.write_text(before + section + rest.partition(end)[2], "utf-8")
+
+
+def publish(name: str, lines: Iterable[str]) -> None:
+    """Print a section of the results and put it into its place in them."""
+    told = list(lines)
+    print("\n".join(told), flush=True)
+    write_section(RESULTS, name, told)
+
+
+def circumstances() -> Iterator[str]:
+    """When and where it was measured, and what else ran there, a line each."""
+    yield f"- Date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
+    yield f"- Machine: {machine()}"
+    yield f"- Load (processes running, 1 minute) at the end: {os.getloadavg()[0]:.1f}"
 
 
 def sections(path: Path) -> str:

@@ -9,8 +9,6 @@ It writes a section of its own into ``benchmarks/RESULTS.md``.
 
 from __future__ import annotations
 
-import datetime
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -71,9 +69,8 @@ def report(seconds: Mapping[str, Sequence[float]], memory: Mapping[str, int]) ->
         f"Written by `python -m benchmarks.statistics`: {harness.RUNS} runs each, warm, taking "
         "turns, on made-up noise. Memory: what the call adds to a fresh process with its input.\n"
     )
-    yield f"- Date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
-    yield f"- Machine: {harness.machine()}"
-    yield f"- Load (processes running, 1 minute) at the end: {os.getloadavg()[0]:.1f}\n"
+    yield from harness.circumstances()
+    yield ""
     found = []
     for name, times in seconds.items():
         found.append(targets.Target(name, *harness.least_and_median(times), MOST.get(name)))
@@ -92,8 +89,7 @@ def main() -> None:
     if sys.platform == "linux":
         memory = {name: int(harness.fresh(ADDED, str(k))) for k, name in enumerate(every)}
     lines = list(report(seconds, memory))
-    print("\n".join(lines), flush=True)
-    harness.write_section(harness.RESULTS, "statistics", lines)
+    harness.publish("statistics", lines)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ It writes a section of its own into ``benchmarks/RESULTS.md``.
 
 from __future__ import annotations
 
-import datetime
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -82,9 +81,7 @@ def report(inputs: Inputs, seconds: Mapping[str, Sequence[float]]) -> Iterator[s
         f"Written by `python -m benchmarks.walk_forward`: {title(inputs)}, {harness.RUNS} runs "
         "each, warm, taking turns; every choice was held to the sweep of its training.\n"
     )
-    yield f"- Date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
-    yield f"- Machine: {harness.machine()}"
-    yield f"- Load (processes running, 1 minute) at the end: {os.getloadavg()[0]:.1f}"
+    yield from harness.circumstances()
     yield f"- Candles: {inputs.label}\n"
     yield from targets.lines(list(found(seconds)))
 
@@ -95,8 +92,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         inputs = load_inputs(Path(folder))
         lines = list(report(inputs, harness.measure(case(inputs))))
-    print("\n".join(lines), flush=True)
-    harness.write_section(harness.RESULTS, "walk_forward", lines)
+    harness.publish("walk_forward", lines)
 
 
 if __name__ == "__main__":
