@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +14,7 @@ from .accounting import FIRST_STOP, OPEN, RUINED, Ledger
 from .errors import StrategyError
 from .price_lines import never_known, price_lines
 from .reports import Shown, backtest_html, simulated
-from .runs import OPTIONS, STOPS, Market, Options, check_order, run
+from .runs import OPTIONS, STOPS, Market, Options, check_order, figures_of, run, run_holding
 from .strategies.definition import Strategy
 from .strategies.running import Decision, Tracer, decide, describe
 
@@ -107,16 +106,10 @@ class Backtest(Shown):
     @cached_property
     def metrics(self) -> pd.Series:
         """Every figure of the contract by name; NaN where a figure has no value."""
-        bars, cash = self._market.evaluated, self.options.cash
-        values = metrics.figures(
-            self._ledger,
-            bars["volume"],
-            cash=cash,
-            timeframe=self.timeframe,
-            buy_and_hold=self._market.buy_and_hold(self.options),
-        )
+        times, cash = self._market.evaluated["time"], self.options.cash
+        values = figures_of(self._market, self._ledger, self.options)
         values["sharpe_daily"] = metrics.sharpe_daily(
-            self._ledger.equity, bars["time"], cash, self.timeframe
+            self._ledger.equity, times, cash, self.timeframe
         )
         values["break_even_cost"] = metrics.break_even_cost(self._ledger.trades)
         figures = [values[name] for name in metrics.DEFINITIONS]
@@ -240,14 +233,7 @@ class Backtest(Shown):
         )
 
     def _buy_and_hold_equity(self) -> pd.Series:
-        bars, options = self._market.evaluated, self.options
-        if len(bars["close"]) < 2 and options.fill == "open":
-            return pd.Series(options.cash, index=self._market.index)
-        target = np.ones(len(bars["close"]), np.int8)
-        if options.fill == "open":
-            target[0] = 0  # the first decision is made at the first close
-        options = replace(options, stop_loss=None, take_profit=None, trailing_stop=None)
-        equity = run(self._market, target, options).equity
+        equity = run_holding(self._market, self.options).equity
         return pd.Series(equity, index=self._market.index)
 
     def __repr__(self) -> str:

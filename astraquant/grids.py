@@ -83,6 +83,14 @@ def make_grid(strategy: Strategy, arguments: Mapping[str, Any], memory_limit: in
     return Grid(levels, fixed, rows, count - len(rows))
 
 
+def check_memory_limit(value: object) -> None:
+    """Raise `StrategyError` unless ``value`` is a number of bytes."""
+    if not isinstance(value, int | np.integer) or value <= 0:
+        raise StrategyError(
+            f"memory_limit={value!r}: expected a whole number of bytes, such as 2**30"
+        )
+
+
 def _check_count(sizes: Mapping[str, int], memory_limit: int) -> None:
     """Raise `StrategyError` if a table of so many combinations is larger than the limit."""
     count = math.prod(sizes.values())

@@ -29,7 +29,7 @@ from .moments import (
     join_blocks,
     sums_of,
 )
-from .runs import STOPS, Market, Options, run
+from .runs import STOPS, Market, Options, figures_of, run
 from .strategies.definition import Strategy
 from .strategies.running import Tracer, decide, paused_collection
 
@@ -295,13 +295,7 @@ class Job:
     def _enter_ledger(self, row: int, ledger: Ledger, market: Market, options: Options) -> None:
         self.ruined += ledger.trades["status"][-1:].tolist() == [RUINED]
         self.shorted = self.shorted or bool((ledger.held < 0).any())
-        found = metrics.figures(
-            ledger,
-            market.evaluated["volume"],
-            cash=options.cash,
-            timeframe=market.timeframe,
-            buy_and_hold=market.buy_and_hold(options),
-        )
+        found = figures_of(market, ledger, options)
         self.values[row] = [found[name] for name in COLUMNS]
         sums = sums_of(ledger.returns, block_bounds(len(market.index)))
         self.sums[row] = join_blocks(sums[None], self.time_blocks)[0]

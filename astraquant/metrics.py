@@ -83,6 +83,17 @@ def figures(
     }
 
 
+def best_place(values: Array, metric: str) -> int | None:
+    """Where the best of ``values`` of ``metric`` stands, the first of equals; None if all are NaN.
+
+    Best is highest, but for what is in `LOWER_IS_BETTER`.
+    """
+    if np.isnan(values).all():
+        return None
+    lower = metric in LOWER_IS_BETTER
+    return int(np.nanargmin(values) if lower else np.nanargmax(values))
+
+
 def _ratio(part: float, whole: float) -> float:
     """``part / whole``, NaN where the whole is zero or the ratio has no finite value."""
     return _finite(part / whole) if whole > 0 else math.nan

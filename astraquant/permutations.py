@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import pairwise, product
@@ -24,7 +23,7 @@ from .candles import COLUMNS, PRICES, check_candles
 from .errors import DataError, StrategyError
 from .jobs import Job
 from .reports import format_figure, simulated
-from .runs import run
+from .runs import figures_of, run_holding
 from .timeframes import parse_time
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -286,30 +285,20 @@ def _best_of(job: Job, candles: pd.DataFrame, metric: str) -> float:
     again = Job(
         candles, job.strategy, job.grid, job.options, job.start, job.end, engine, job.memory_limit
     )
-    return _best(again.run(lambda done, total: None)[metric], metric)
+    return _best(again.run(lambda done, total: None)[metric].to_numpy(float), metric)
 
 
-def _best(values: Iterable[float], metric: str) -> float:
-    known = [float(value) for value in values if not math.isnan(value)]
-    best = min if metric in metrics.LOWER_IS_BETTER else max
-    return best(known, default=math.nan)
+def _best(values: Array, metric: str) -> float:
+    place = metrics.best_place(values, metric)
+    return math.nan if place is None else float(values[place])
 
 
 def _holding(job: Job, metric: str) -> float:
     """The best ``metric`` of buying once and holding, at the timeframes and costs of ``job``."""
     if metric not in HELD:
         return math.nan
-    found, plain = [], replace(job.options, stop_loss=None, take_profit=None, trailing_stop=None)
+    found = []
     for market, cost in product(job.markets.values(), job.costs):
-        options = replace(plain, cost=cost)
-        target = np.ones(len(market.index), np.int8)
-        target[0] = options.fill == "close"  # else the first decision is made at the first close
-        figures = metrics.figures(
-            run(market, target, options),
-            market.evaluated["volume"],
-            cash=options.cash,
-            timeframe=market.timeframe,
-            buy_and_hold=market.buy_and_hold(options),
-        )
-        found.append(figures[metric])
-    return _best(found, metric)
+        options = replace(job.options, cost=cost)
+        found.append(figures_of(market, run_holding(market, options), options)[metric])
+    return _best(np.array(found), metric)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -286,4 +286,26 @@ def run(market: Market, target: Array, options: Options) -> Ledger:
         cost=options.cost,
         slippage=options.slippage,
         cash=options.cash,
+    )
+
+
+def run_holding(market: Market, options: Options) -> Ledger:
+    """The ledger of buying once and holding, without stops.
+
+    It is bought when the contract's ``buy_and_hold`` is.
+    """
+    plain = replace(options, stop_loss=None, take_profit=None, trailing_stop=None)
+    target = np.ones(len(market.index), np.int8)
+    target[0] = options.fill == "close"  # else the first decision is made at the first close
+    return run(market, target, plain)
+
+
+def figures_of(market: Market, ledger: Ledger, options: Options) -> dict[str, float]:
+    """The figures of a run by name, but for those that only a `Backtest` has."""
+    return metrics.figures(
+        ledger,
+        market.evaluated["volume"],
+        cash=options.cash,
+        timeframe=market.timeframe,
+        buy_and_hold=market.buy_and_hold(options),
     )

@@ -13,7 +13,7 @@ import pandas as pd
 from . import metrics
 from .backtesting import Backtest, backtest
 from .errors import StrategyError, unknown
-from .grids import make_grid
+from .grids import check_memory_limit, make_grid
 from .jobs import Job
 from .moments import Trials
 from .permutations import PermutationTest, permutation_test
@@ -76,10 +76,7 @@ def sweep(
     check_order(candles, strategy)
     if engine not in ENGINES:
         raise StrategyError(unknown("engine", engine, ENGINES))
-    if not isinstance(memory_limit, int | np.integer) or memory_limit <= 0:
-        raise StrategyError(
-            f"memory_limit={memory_limit!r}: expected a whole number of bytes, such as 2**30"
-        )
+    check_memory_limit(memory_limit)
     listed = {
         "timeframe": timeframe,
         "cost": cost,
@@ -115,19 +112,10 @@ class Sweep:
         Best is highest, but for turnover, fees and fills without volume. The first of equals.
         Remember that the best of many trials is partly luck.
         """
-        place = self._best_place(metric, self._column(metric))
+        place = metrics.best_place(self._column(metric).to_numpy(float), metric)
         if place is None:
             raise StrategyError(f"no combination has a {metric}: every row is NaN (did any trade?)")
         return self.table.iloc[place].rename(self.grid.rows[place])
-
-    @staticmethod
-    def _best_place(metric: str, values: pd.Series) -> int | None:
-        """Where the best value stands, the first of equals; None if there is no value."""
-        numbers = values.to_numpy(float)
-        if np.isnan(numbers).all():
-            return None
-        lower = metric in metrics.LOWER_IS_BETTER
-        return int(np.nanargmin(numbers) if lower else np.nanargmax(numbers))
 
     def ranking(self, metric: str = "sharpe") -> pd.DataFrame:
         """The rows that have a ``metric``, the best first."""
@@ -174,7 +162,7 @@ class Sweep:
         named = [] if "timeframe" in self.grid.levels else [market.timeframe]
         cut = say_values(fixed)
         parts = [self.strategy.name, *named, f"{len(values):,} trials", *cut, self._days]
-        place = self._best_place(metric, values)
+        place = metrics.best_place(values.to_numpy(float), metric)
         return sweep_picture(
             values,
             self.grid.levels,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -12,12 +11,11 @@ import numpy as np
 import pandas as pd
 
 from . import metrics, timeframes
-from .accounting import Ledger
 from .backtesting import Backtest, backtest_on
 from .expressions import Node
 from .grids import Grid
 from .jobs import Job, Watch
-from .runs import Market, Options, run
+from .runs import Market, Options, figures_of, run, run_holding
 from .strategies.definition import Strategy
 from .strategies.running import Decision, Tracer, decide
 from .tried import note_trials
@@ -144,10 +142,9 @@ class Walk:
     def best(self, table: pd.DataFrame) -> tuple[Row | None, float]:
         """The combination with the best value of the metric, the first of equals, and the value."""
         values = table[self.metric].to_numpy(float)
-        if np.isnan(values).all():
+        place = metrics.best_place(values, self.metric)
+        if place is None:
             return None, np.nan
-        lower = self.metric in metrics.LOWER_IS_BETTER
-        place = int(np.nanargmin(values) if lower else np.nanargmax(values))
         return self.grid.rows[place], float(values[place])
 
     def _test(self, window: Window, row: Row) -> float:
@@ -250,26 +247,8 @@ class Walk:
         return backtest_on(self.tested, self.strategy, self.options, self.bound(row))
 
     def buy_and_hold(self) -> dict[str, float]:
-        """The figures of buying once and holding over all tests, without stops.
-
-        It is bought when the contract's ``buy_and_hold`` is.
-        """
-        market = self.tested
-        options = replace(self.options, stop_loss=None, take_profit=None, trailing_stop=None)
-        target = np.ones(len(market.index), np.int8)
-        target[0] = options.fill == "close"  # else the first decision is made at the first close
-        return figures_of(market, run(market, target, options), options)
-
-
-def figures_of(market: Market, ledger: Ledger, options: Options) -> dict[str, float]:
-    """The figures of a run by name, but for those that only a `Backtest` has."""
-    return metrics.figures(
-        ledger,
-        market.evaluated["volume"],
-        cash=options.cash,
-        timeframe=market.timeframe,
-        buy_and_hold=market.buy_and_hold(options),
-    )
+        """The figures of buying once and holding over all tests, without stops."""
+        return figures_of(self.tested, run_holding(self.tested, self.options), self.options)
 
 
 def _for_parts(market: Market, options: Options) -> pd.DataFrame:

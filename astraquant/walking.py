@@ -13,7 +13,7 @@ import pandas as pd
 from . import timeframes, walk_reports
 from .backtesting import Backtest
 from .errors import StrategyError, unknown
-from .grids import make_grid
+from .grids import check_memory_limit, make_grid
 from .jobs import COLUMNS
 from .performance import bar_returns
 from .runs import OPTIONS, Market, Options, check_order
@@ -80,10 +80,7 @@ def walk_forward(
     _check_fixed({**fixed, "slippage": slippage, "fill": fill, "direction": direction})
     if metric not in COLUMNS:
         raise StrategyError(unknown("metric", metric, COLUMNS))
-    if not isinstance(memory_limit, int | np.integer) or memory_limit <= 0:
-        raise StrategyError(
-            f"memory_limit={memory_limit!r}: expected a whole number of bytes, such as 2**30"
-        )
+    check_memory_limit(memory_limit)
     options = Options(cost, slippage, fill, direction, cash, **stops)
     market = Market(candles, timeframe, start, end)
     plan = _plan(train, test, step, anchored, market.timeframe)

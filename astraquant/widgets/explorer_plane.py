@@ -9,7 +9,7 @@ import ipywidgets as ipw
 import numpy as np
 import pandas as pd
 
-from ..metrics import LOWER_IS_BETTER
+from ..metrics import best_place
 from ..sweeping import Sweep
 from . import style
 from .heatmap import HeatmapChart, LineChart, heatmap_chart, line_chart, span_of
@@ -102,10 +102,8 @@ def cells_of(
 
 def best_cell(values: pd.DataFrame, metric: str) -> tuple[Any, Any] | None:
     """(column, row) of the best value, None if there is none."""
-    cells = values.to_numpy(float)
-    if not np.isfinite(cells).any():
+    place = best_place(values.to_numpy(float), metric)
+    if place is None:
         return None
-    least = metric in LOWER_IS_BETTER
-    place = int(np.nanargmin(cells) if least else np.nanargmax(cells))
-    row, column = divmod(place, cells.shape[1])
+    row, column = divmod(place, values.shape[1])
     return values.columns.tolist()[column], values.index.tolist()[row]
